@@ -1,0 +1,28 @@
+#pragma once
+/*
+ * build_json - a build as JSON: one form for the store and another, with fewer members, for REST
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/json.h"
+
+struct build;
+struct error;
+struct job;
+struct order;
+
+/** build_to_json() - everything, so that build_from_json() gives the same build; caller owns it */
+json_t *build_to_json(const struct build *build);
+int build_from_json(struct build **ret, const json_t *json, struct error *err);
+/** build_decode() - the same from text (at most 8 MiB) */
+int build_decode(struct build **ret, const char *text, size_t n, struct error *err);
+
+/** build_to_rest() - the members of interface.md; @url: what links start with, without a slash;
+ *  @jobs: with jobs[], their attempts and steps, or without (lists) */
+json_t *build_to_rest(const struct build *build, const char *url, bool jobs);
+json_t *job_to_rest(const struct build *build, const struct job *job, const char *url);
+
+/** order_to_json(), order_decode() - an order as it is stored with its attempt (at most 1 MiB) */
+json_t *order_to_json(const struct order *order);
+int order_decode(struct order **ret, const char *text, size_t n, struct error *err);
