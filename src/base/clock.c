@@ -39,7 +39,7 @@ int64_t wall_ms(void)
         return wall_ns() / 1000000;
 }
 
-static void add_time(struct str *str, int64_t ns, const char *format, int64_t unit)
+static void add_time(struct str *str, int64_t ns, int digits, int64_t unit)
 {
         time_t seconds = (time_t)(ns / 1000000000);
         struct tm tm;
@@ -48,17 +48,17 @@ static void add_time(struct str *str, int64_t ns, const char *format, int64_t un
         gmtime_r(&seconds, &tm);
         strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
         str_add(str, text);
-        str_printf(str, format, (long long)(ns % 1000000000 / unit));
+        str_printf(str, ".%0*lldZ", digits, (long long)(ns % 1000000000 / unit));
 }
 
 void str_add_time_ms(struct str *str, int64_t ms)
 {
-        add_time(str, ms * 1000000, ".%03lldZ", 1000000);
+        add_time(str, ms * 1000000, 3, 1000000);
 }
 
 void str_add_time_ns(struct str *str, int64_t ns)
 {
-        add_time(str, ns, ".%09lldZ", 1);
+        add_time(str, ns, 9, 1);
 }
 
 void str_add_duration(struct str *str, int64_t ms)

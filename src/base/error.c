@@ -34,6 +34,19 @@ static int kind_of_errno(int number)
         }
 }
 
+/* "a: b", where a gives way when both do not fit: the cause is worth more than the context. */
+static void join(struct error *err, const char *a, const char *b)
+{
+        size_t room = sizeof(err->text) - 3;
+        size_t n = strnlen(b, room);
+        size_t m = strnlen(a, room - n);
+
+        memcpy(err->text, a, m);
+        memcpy(err->text + m, ": ", 2);
+        memcpy(err->text + m + 2, b, n);
+        err->text[m + 2 + n] = '\0';
+}
+
 int error_set(struct error *err, enum error_kind kind, const char *format, ...)
 {
         va_list args;
@@ -59,7 +72,7 @@ int error_set_errno(struct error *err, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        snprintf(err->text, sizeof(err->text), "%s: %s", text, strerror(number));
+        join(err, text, strerror(number));
         err->kind = kind;
         return -kind;
 }
@@ -76,7 +89,7 @@ int error_wrap(struct error *err, const char *format, ...)
         vsnprintf(context, sizeof(context), format, args);
         va_end(args);
         snprintf(old, sizeof(old), "%s", err->text);
-        snprintf(err->text, sizeof(err->text), "%s: %s", context, old);
+        join(err, context, old);
         return -err->kind;
 }
 

@@ -31,7 +31,7 @@ TEST("appending grows and consuming takes from the front")
 
 TEST("UTF-8 that is overlong, a surrogate or cut off is not valid")
 {
-        assert_true(utf8_valid("h\xc3\xa9 \xe2\x99\xa5 \xf0\x9f\x98\x80", 11));
+        assert_true(utf8_valid("h\xc3\xa9 \xe2\x99\xa5 \xf0\x9f\x98\x80", 12));
         assert_false(utf8_valid("\xc0\x80", 2));
         assert_false(utf8_valid("\xed\xa0\x80", 3));
         assert_false(utf8_valid("\xe2\x99", 2));
