@@ -24,6 +24,8 @@ struct error;
  * @timeout_ms: 0: no limit
  * @output_max, @error_max: bytes kept of stdout and stderr. More stdout is -ERROR_LIMIT (and the
  *         end of the child), more stderr is dropped in the middle
+ * @file_max: bytes that a file written by it may reach (RLIMIT_FSIZE, set right after it started);
+ *         0: no limit
  * @on_line: called for each line of stderr as it comes (progress), or NULL
  * @cancel_fd: readable means: stop; -1: cannot be cancelled
  */
@@ -36,6 +38,7 @@ struct process_spec {
         int64_t timeout_ms;
         size_t output_max;
         size_t error_max;
+        int64_t file_max;
         void (*on_line)(void *data, const char *line);
         void *data;
         int cancel_fd;
