@@ -93,8 +93,8 @@ static bool has_commit(struct git_forge *forge, const char *mirror, const char *
 
         if (stat(mirror, &st) < 0)
                 return false;
-        return git(forge, &result, mirror,
-                   (const char *const[]){"cat-file", "-e", object, NULL}, NULL) == 0;
+        return git(forge, &result, mirror, (const char *const[]){"cat-file", "-e", object, NULL},
+                   NULL) == 0;
 }
 
 /* The lock is a file beside the mirror; it is gone with the process that held it. */
@@ -151,8 +151,7 @@ static int ensure_mirror(struct git_forge *forge, const char *mirror, struct err
                         return -ERROR_UNAVAILABLE;
         }
         return git(forge, &made, NULL,
-                   (const char *const[]){"init", "-q", "--bare", "--template=", "--", mirror,
-                                         NULL},
+                   (const char *const[]){"init", "-q", "--bare", "--template=", "--", mirror, NULL},
                    err);
 }
 
@@ -237,8 +236,7 @@ static int fetch_commit(struct git_forge *forge, const char *mirror, const char 
                         const struct forge_source *source, const struct git_command *base,
                         struct error *err)
 {
-        scoped_text char *by_id =
-                text_format("+%s:refs/argon/%s", source->commit, source->commit);
+        scoped_text char *by_id = text_format("+%s:refs/argon/%s", source->commit, source->commit);
         scoped_text char *by_ref = NULL;
         struct error first = {0};
         struct error second = {0};
@@ -300,14 +298,15 @@ static int git_resolve(struct forge *port, const char *url_text, const char *ref
                 .output_max = LIST_BYTES_MAX,
                 .cancel_fd = -1,
         };
+        bool found = false;
         size_t n;
 
         if (git_url_resolve(&url, url_text, forge->options.rewrite, forge->options.allow, err) < 0)
                 return err ? -err->kind : -ERROR_INVALID;
         if (*ref == '-' || strpbrk(ref, "*?[ \n"))
                 return error_set(err, ERROR_INVALID, "'%.200s' is not the name of a ref", ref);
-        command.arguments = (const char *const[]){"ls-remote", "--quiet", "--end-of-options", url,
-                                                  ref, peeled, NULL};
+        command.arguments = (const char *const[]){
+                "ls-remote", "--quiet", "--end-of-options", url, ref, peeled, NULL};
         if (git_run(&result, &command, err) < 0)
                 return err ? -err->kind : -ERROR_UNAVAILABLE;
         /* the last line that ends in the very ref, or in its peeled form when it is a tag */
@@ -320,11 +319,11 @@ static int git_resolve(struct forge *port, const char *url_text, const char *ref
                     (strncmp(tab + 1, ref, strlen(ref)) == 0 || strcmp(ref, "HEAD") == 0)) {
                         memcpy(ret_commit, line, n);
                         ret_commit[n] = '\0';
-                        command.folder = line;
+                        found = true;
                 }
                 line += length + (line[length] == '\n');
         }
-        if (!command.folder)
+        if (!found)
                 return error_set(err, ERROR_NOT_FOUND, "the repository has no ref '%.200s'", ref);
         return 0;
 }
@@ -407,8 +406,8 @@ static int git_list_root(struct forge *port, const struct forge_source *source, 
         if (open_mirror(forge, source, &mirror, err) < 0)
                 return err ? -err->kind : -ERROR_INVALID;
         if (git(forge, &list, mirror,
-                (const char *const[]){"ls-tree", "-z", "--name-only", source->commit, NULL}, err) <
-            0)
+                (const char *const[]){"ls-tree", "-z", "--name-only", source->commit, NULL},
+                err) < 0)
                 return err ? -err->kind : -ERROR_UNAVAILABLE;
         for (at = list.output.data; at < list.output.data + list.output.len;) {
                 size_t n = strlen(at);
@@ -483,13 +482,14 @@ static int git_checkout(struct forge *port, const struct forge_source *source, c
                 (const char *const[]){"init", "-q", "--template=", "--", folder, NULL}, err) < 0)
                 return error_wrap(err, "prepare the workspace");
         command.allow = "file";
-        command.arguments = (const char *const[]){"fetch", "--depth=1", "--no-tags", "--quiet",
-                                                  "--end-of-options", url, source->commit, NULL};
+        command.arguments = (const char *const[]){
+                "fetch", "--depth=1",    "--no-tags", "--quiet", "--end-of-options",
+                url,     source->commit, NULL};
         if (git_run(&fetched, &command, err) < 0)
                 return error_wrap(err, "copy the commit into the workspace");
         command.allow = "";
-        command.arguments = (const char *const[]){"checkout", "--quiet", "--force", "--detach",
-                                                  source->commit, "--", NULL};
+        command.arguments = (const char *const[]){"checkout",     "--quiet", "--force", "--detach",
+                                                  source->commit, "--",      NULL};
         if (git_run(&checked_out, &command, err) < 0)
                 return error_wrap(err, "check out the commit");
         return git(forge, &named, folder,

@@ -6,6 +6,6 @@ struct error;
 struct forge;
 struct forge_options;
 
-/** git_forge_open() - Return: -ERROR_UNAVAILABLE when there is no git; options are copied, their texts
- *  borrowed until forge_close() */
+/** git_forge_open() - Return: -ERROR_UNAVAILABLE when there is no git; options are copied, their
+ * texts borrowed until forge_close() */
 int git_forge_open(struct forge **ret, const struct forge_options *options, struct error *err);

@@ -13,20 +13,34 @@
 /* What no repository may decide for us. */
 static const char *const fixed[] = {
         "git",
-        "-c", "core.hooksPath=/dev/null",
-        "-c", "core.fsmonitor=false",
-        "-c", "core.protectHFS=true",
-        "-c", "core.protectNTFS=true",
-        "-c", "credential.helper=",
-        "-c", "fetch.fsckObjects=true",
-        "-c", "transfer.fsckObjects=true",
-        "-c", "gc.auto=0",
-        "-c", "http.followRedirects=false",
-        "-c", "http.lowSpeedLimit=1000",
-        "-c", "http.lowSpeedTime=60",
-        "-c", "protocol.version=2",
-        "-c", "submodule.recurse=false",
-        "-c", "advice.detachedHead=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.protectHFS=true",
+        "-c",
+        "core.protectNTFS=true",
+        "-c",
+        "credential.helper=",
+        "-c",
+        "fetch.fsckObjects=true",
+        "-c",
+        "transfer.fsckObjects=true",
+        "-c",
+        "gc.auto=0",
+        "-c",
+        "http.followRedirects=false",
+        "-c",
+        "http.lowSpeedLimit=1000",
+        "-c",
+        "http.lowSpeedTime=60",
+        "-c",
+        "protocol.version=2",
+        "-c",
+        "submodule.recurse=false",
+        "-c",
+        "advice.detachedHead=false",
 };
 
 #define FIXED_COUNT (sizeof(fixed) / sizeof(*fixed))
@@ -56,7 +70,7 @@ static const struct {
         {"not found", ERROR_NOT_FOUND, "the repository does not exist"},
         {"does not exist", ERROR_NOT_FOUND, "the repository does not exist"},
         {"fsck error", ERROR_INVALID, "the repository holds malformed or dangerous objects"},
-        {"File size limit exceeded", ERROR_LIMIT, "the repository is larger than allowed"},
+        {"of signal 25" /* SIGXFSZ */, ERROR_LIMIT, "the repository is larger than allowed"},
         {"Could not resolve host", ERROR_UNAVAILABLE, "the server's name cannot be resolved"},
         {"unable to access", ERROR_UNAVAILABLE, "the server cannot be reached"},
 };
@@ -96,10 +110,6 @@ static int explain(const struct process_result *result, struct error *err)
                 meaning = meanings[i].meaning;
                 kind = meanings[i].kind;
         }
-        if (result->signal == 25) { /* SIGXFSZ */
-                meaning = "the repository is larger than allowed";
-                kind = ERROR_LIMIT;
-        }
         line = last_line(words.data, &n);
         if (meaning)
                 return error_set(err, kind, "%s (git: %.*s)", meaning, n > 300 ? 300 : (int)n,
@@ -115,11 +125,20 @@ int git_run(struct process_result *ret, const struct git_command *command, struc
         scoped_text char *allow = text_format("GIT_ALLOW_PROTOCOL=%s", command->allow);
         scoped_text char *path = text_format("PATH=%s", text_or(getenv("PATH"), "/usr/bin:/bin"));
         const char *const env[] = {
-                home, allow, path,
-                "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1",
-                "GIT_CONFIG_GLOBAL=/dev/null", "GIT_PROTOCOL_FROM_USER=0", "GIT_ASKPASS=",
-                "SSH_ASKPASS=", "GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_NO_REPLACE_OBJECTS=1",
-                "GIT_OPTIONAL_LOCKS=0", NULL,
+                home,
+                allow,
+                path,
+                "LC_ALL=C",
+                "GIT_TERMINAL_PROMPT=0",
+                "GIT_CONFIG_NOSYSTEM=1",
+                "GIT_CONFIG_GLOBAL=/dev/null",
+                "GIT_PROTOCOL_FROM_USER=0",
+                "GIT_ASKPASS=",
+                "SSH_ASKPASS=",
+                "GIT_SSH_COMMAND=ssh -oBatchMode=yes",
+                "GIT_NO_REPLACE_OBJECTS=1",
+                "GIT_OPTIONAL_LOCKS=0",
+                NULL,
         };
         struct process_spec spec = {
                 .argv = argv,

@@ -37,7 +37,7 @@ struct git_command {
 /**
  * git_run() - run it to its end
  *
- * Return: 0 when git said 0. Otherwise the kind that its words mean (not found, denied, unavailable)
- * with a sentence for people in which no credential stands.
+ * Return: 0 when git said 0. Otherwise the kind that its words mean (not found, denied,
+ * unavailable) with a sentence for people in which no credential stands.
  */
 int git_run(struct process_result *ret, const struct git_command *command, struct error *err);

@@ -19,5 +19,5 @@ struct str;
 int git_url_resolve(char **ret, const char *url, const char *rewrite, const char *allow,
                     struct error *err);
 
-/** git_url_redact() - append text with every `://user:password@` in it shown as `://***@` */
+/** git_url_redact() - append text with every `://user:password@` in it shown as stars */
 void git_url_redact(const char *text, struct str *ret);
