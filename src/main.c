@@ -1,0 +1,18 @@
+/*
+ * The program: argv meets the table of commands.
+ */
+#include "commands/command.h"
+
+#include "base/banned.h"
+
+/* In the order of `argon help`. */
+static const struct command *const commands[] = {
+        &command_config,
+        &command_version,
+        &command_help,
+};
+
+int main(int argc, char **argv)
+{
+        return command_main(commands, sizeof(commands) / sizeof(*commands), argc, argv);
+}
