@@ -297,15 +297,41 @@ static void end_build(struct pass *pass)
         pass->out->changed = pass->out->ended = true;
 }
 
+/* When the first attempt of this round began; 0 when none has. Results come in batches: a job may
+ * have begun and ended since the last look. */
+static int64_t find_begin(const struct pass *pass)
+{
+        int64_t begin = 0;
+
+        for (size_t i = 0; i < pass->build->n_jobs; i++) {
+                const struct job *job = &pass->build->jobs[i];
+
+                for (size_t k = 0; k < job->n_attempts; k++) {
+                        const struct attempt *attempt = &job->attempts[k];
+                        int64_t at = attempt->started_at ? attempt->started_at : pass->facts->now;
+
+                        if (attempt->round == pass->build->round &&
+                            attempt->state != STATE_QUEUED && (!begin || at < begin))
+                                begin = at;
+                }
+        }
+        return begin;
+}
+
 static void look_at_build(struct pass *pass)
 {
         struct build *build = pass->build;
+        int64_t begin = build->started_at ? build->started_at : find_begin(pass);
         size_t ended = 0;
-        size_t begun = 0;
 
-        for (size_t i = 0; i < build->n_jobs; i++) {
+        for (size_t i = 0; i < build->n_jobs; i++)
                 ended += state_ended(build->jobs[i].state);
-                begun += build->jobs[i].state == STATE_RUNNING;
+        if (begin && build->state != STATE_RUNNING) {
+                build->state = STATE_RUNNING;
+                if (!build->cancel_requested)
+                        build->reason_text = "";
+                build->started_at = begin;
+                pass->out->changed = true;
         }
         if (build->n_jobs == 0 && build->cancel_requested) {
                 build->state = STATE_CANCELLED;
@@ -314,13 +340,6 @@ static void look_at_build(struct pass *pass)
                 pass->out->changed = pass->out->ended = true;
         } else if (build->n_jobs > 0 && ended == build->n_jobs) {
                 end_build(pass);
-        } else if (begun && build->state != STATE_RUNNING) {
-                build->state = STATE_RUNNING;
-                if (!build->cancel_requested)
-                        build->reason_text = "";
-                if (!build->started_at)
-                        build->started_at = pass->facts->now;
-                pass->out->changed = true;
         }
 }
 
