@@ -89,9 +89,10 @@ def test_header_compiles_alone(header):
     flags = subprocess.run(["pkg-config", "--cflags", "jansson", "cmocka"], check=True,
                            capture_output=True, text=True).stdout.split()
     done = subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Werror", "-fsyntax-only",
-                           "-Isrc", "-I.", *flags, "-x", "c", header, "-Wno-unused-variable",
-                           "-Wno-unused-function", "-Wno-pragma-once-outside-header"],
-                          cwd=ROOT, capture_output=True, text=True, check=False)
+                           "-Isrc", "-I.", *flags, "-Wno-unused-variable", "-Wno-unused-function",
+                           "-x", "c", "-"],
+                          cwd=ROOT, input=f'#include "{header}"\n', capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
 
 
