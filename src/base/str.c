@@ -273,3 +273,23 @@ bool utf8_valid(const void *bytes, size_t n)
         }
         return true;
 }
+
+void str_add_utf8(struct str *str, const void *bytes, size_t n)
+{
+        const unsigned char *p = bytes;
+        const unsigned char *end = p + n;
+
+        while (p < end) {
+                const unsigned char *from = p;
+                size_t step = 1;
+
+                while (p < end && (step = utf8_sequence(p, end)) > 0)
+                        p += step;
+                str_add_bytes(str, from, (size_t)(p - from));
+                if (p == end)
+                        return;
+                while (p < end && utf8_sequence(p, end) == 0)
+                        p++;
+                str_add(str, "\xef\xbf\xbd");
+        }
+}

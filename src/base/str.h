@@ -70,3 +70,5 @@ bool text_ends(const char *text, const char *suffix);
 const char *text_or(const char *text, const char *fallback);
 /** utf8_valid() - whether n bytes are well-formed UTF-8 (no surrogates, nothing over U+10FFFF) */
 bool utf8_valid(const void *bytes, size_t n);
+/** str_add_utf8() - append bytes as valid UTF-8: each run that is none becomes one U+FFFD */
+void str_add_utf8(struct str *str, const void *bytes, size_t n);

@@ -2,7 +2,7 @@
 /*
  * webhook_event - a message of webhook.queue: one accepted event of a forge
  *
- * The first ten members of its JSON are a public contract (messages.md). Decoded texts live in the
+ * The first ten members of its JSON are a public contract. Decoded texts live in the
  * event's arena; absent ones are "".
  */
 #include <stdbool.h>
