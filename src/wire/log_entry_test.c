@@ -25,7 +25,7 @@ static struct log_entry output(const char *bytes, size_t n)
                 .step = 2,
                 .stream = LOG_STREAM_STDERR,
                 .first_line = 41,
-                .lines = 1,
+                .lines = n ? 1 : 0,
                 .offset = 1000,
                 .ms = 512,
                 .bytes = bytes,
