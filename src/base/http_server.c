@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/parse.h"
 #include "base/scoped.h"
 
 #include "base/banned.h"
@@ -310,6 +311,7 @@ static int split_address(const char *address, char *host, const char **ret_port,
 {
         const char *colon = strrchr(address, ':');
         size_t n = colon ? (size_t)(colon - address) : 0;
+        int64_t port;
 
         if (n > 2 && address[0] == '[' && address[n - 1] == ']') {
                 address++;
@@ -317,7 +319,7 @@ static int split_address(const char *address, char *host, const char **ret_port,
         } else if (memchr(address, ':', n)) {
                 n = 0;
         }
-        if (n == 0 || n > 255 || !colon[1])
+        if (n == 0 || n > 255 || parse_int(&port, colon + 1, 0, 65535, NULL) < 0)
                 return error_set(err, ERROR_INVALID,
                                  "'%s' is no address to listen on; write ADDR:PORT or [V6]:PORT, "
                                  "such as 127.0.0.1:8080; port 0 takes a free one",

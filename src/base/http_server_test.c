@@ -206,6 +206,11 @@ static void send_bytes(int fd, const char *bytes, size_t n)
         }
 }
 
+static void send_text(int fd, const char *text)
+{
+        send_bytes(fd, text, strlen(text));
+}
+
 /* Everything until the server closes, or ms without a byte; Return: whether it closed. */
 static bool read_all(int fd, struct str *ret, int ms)
 {
@@ -347,6 +352,353 @@ TEST("a body is taken whole or in chunks, after 100-continue where it is asked f
         assert_true(text_starts(asked, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"));
         assert_true(text_ends(asked, "asked"));
         stop(&f);
+}
+
+#define HEAD "POST /echo HTTP/1.1\r\nHost: a\r\n"
+#define BODY "Content-Length: 5\r\n\r\nhello"
+/* Another request hides behind the one that is refused. */
+#define HIDDEN "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+
+struct shape {
+        const char *what;
+        const char *bytes;
+        size_t n;
+};
+#define SHAPE(what, bytes)                     \
+        {                                      \
+                what, bytes, sizeof(bytes) - 1 \
+        }
+
+static const struct shape smuggling[] = {
+        SHAPE("two Content-Length", HEAD "Content-Length: 4\r\n" BODY HIDDEN),
+        SHAPE("the same Content-Length twice", HEAD "Content-Length: 5\r\n" BODY HIDDEN),
+        SHAPE("a list as Content-Length", HEAD "Content-Length: 5, 5\r\n\r\nhello" HIDDEN),
+        SHAPE("a sign in Content-Length", HEAD "Content-Length: +5\r\n\r\nhello" HIDDEN),
+        SHAPE("a negative Content-Length", HEAD "Content-Length: -1\r\n\r\nhello" HIDDEN),
+        SHAPE("an empty Content-Length", HEAD "Content-Length: \r\n\r\nhello" HIDDEN),
+        SHAPE("a space after Content-Length", HEAD "Content-Length: 5 \r\n\r\nhello" HIDDEN),
+        SHAPE("a hexadecimal Content-Length", HEAD "Content-Length: 0x5\r\n\r\nhello" HIDDEN),
+        SHAPE("a huge Content-Length",
+              HEAD "Content-Length: 99999999999999999999999\r\n\r\nhello" HIDDEN),
+        SHAPE("Content-Length and Transfer-Encoding",
+              HEAD "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("Transfer-Encoding and Content-Length",
+              HEAD "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("Transfer-Encoding twice", HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: "
+                                              "identity\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("chunked twice", HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: "
+                                    "chunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("an unknown coding", HEAD "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a list of codings", HEAD "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("chunked with a vertical tab",
+              HEAD "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("Transfer-Encoding in HTTP/1.0",
+              "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: "
+              "chunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a space before the colon", HEAD "Content-Length : 5\r\n\r\nhello" HIDDEN),
+        SHAPE("a tab before the colon",
+              HEAD "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a space within a name", HEAD "X Y: 1\r\n" BODY HIDDEN),
+        SHAPE("a line without a name", HEAD ": 1\r\n" BODY HIDDEN),
+        SHAPE("a line without a colon", HEAD "X\r\n" BODY HIDDEN),
+        SHAPE("NUL in a value", HEAD "X: a\0b\r\n" BODY HIDDEN),
+        SHAPE("NUL at the end of a value", HEAD "X: a\0\r\n" BODY HIDDEN),
+        SHAPE("NUL at the end of the last value", HEAD "Content-Length: 5\0\r\n\r\nhello" HIDDEN),
+        SHAPE("NUL as a value", HEAD "X: \0\r\n" BODY HIDDEN),
+        SHAPE("NUL in a name", HEAD "X\0Y: 1\r\n" BODY HIDDEN),
+        SHAPE("NUL after a name", HEAD "X\0: 1\r\n" BODY HIDDEN),
+        SHAPE("NUL before a name", HEAD "\0X: 1\r\n" BODY HIDDEN),
+        SHAPE("NUL in the target", "POST /echo\0x HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("NUL in the query", "POST /echo?a=1\0&b HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("NUL in the method", "PO\0ST /echo HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("NUL in the version", "POST /echo HTTP/1.1\0\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a bare CR in a value", HEAD "X: a\rContent-Length: 9\r\n" BODY HIDDEN),
+        SHAPE("a control character in a value", HEAD "X: a\x01\r\n" BODY HIDDEN),
+        SHAPE("a bare LF at the end of a line", HEAD "X: a\n" BODY HIDDEN),
+        SHAPE("a bare LF at the end of the head", HEAD "Content-Length: 5\r\n\nhello" HIDDEN),
+        SHAPE("a bare LF after the request line", "POST /echo HTTP/1.1\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a folded line", HEAD "X: a\r\n Content-Length: 9\r\n" BODY HIDDEN),
+        SHAPE("a fold before all headers",
+              "POST /echo HTTP/1.1\r\n X: a\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("two spaces before the target", "POST  /echo HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a space in the target", "POST /ec ho HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a space after the version", "POST /echo HTTP/1.1 \r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("no version", "POST /echo\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("version 2", "POST /echo HTTP/2.0\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("no Host", "POST /echo HTTP/1.1\r\n" BODY HIDDEN),
+        SHAPE("two Hosts", HEAD "Host: b\r\n" BODY HIDDEN),
+        SHAPE("a method that is no word", "PO(ST /echo HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a target that is no path", "POST http://a/echo HTTP/1.1\r\nHost: a\r\n" BODY HIDDEN),
+        SHAPE("a chunk of no number",
+              HEAD "Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a chunk of a negative number",
+              HEAD "Transfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a chunk of a huge number", HEAD
+              "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabc\r\n0\r\n\r\n" HIDDEN),
+        SHAPE("a chunk that is longer than it says",
+              HEAD "Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n" HIDDEN),
+};
+
+TEST("what could be read as two requests is refused, and nothing behind it is read")
+{
+        struct fixture f = start();
+
+        for (size_t i = 0; i < sizeof(smuggling) / sizeof(*smuggling); i++) {
+                const struct shape *shape = &smuggling[i];
+                scoped_text char *answer = exchange_bytes(&f, shape->bytes, shape->n);
+                int status = status_of(answer);
+
+                /* A malformed Content-Length is told twice by libmicrohttpd itself. */
+                if ((status && status < 400) || strstr(answer, "HTTP/1.1 2") ||
+                    atomic_load(&handled) || !text_ends(answer, "<closed>"))
+                        fail_msg("%s: handled %d times, answered: %s", shape->what,
+                                 atomic_load(&handled), answer);
+        }
+        stop(&f);
+}
+
+TEST("spaces and tabs around a value, and an empty value, are fine")
+{
+        struct fixture f = start();
+        scoped_text char *answer = exchange(
+                &f, "POST /echo HTTP/1.1\r\nHost:a\r\nX:\t a b\tc \t\r\nEmpty:\r\nBlank:  \r\n"
+                    "Cookie: a=1; b=2\r\nContent-Length:5\r\n\r\nhello");
+
+        assert_status(answer, 200);
+        stop(&f);
+}
+
+TEST("more than 100 headers, a head of 64 KiB and a target of 9000 bytes are refused")
+{
+        struct fixture f = start();
+        scoped_str struct str many = STR_INIT;
+        scoped_str struct str large = STR_INIT;
+        scoped_str struct str target = STR_INIT;
+        scoped_text char *answer = NULL;
+
+        str_add(&many, "GET /hello HTTP/1.1\r\nHost: a\r\n");
+        for (int i = 0; i < 1000; i++)
+                str_printf(&many, "X-%d: 1\r\n", i);
+        str_add(&many, "\r\n");
+        answer = exchange(&f, many.data);
+        assert_true(status_of(answer) == 431 && text_ends(answer, "<closed>"));
+        free(answer);
+        str_printf(&large, "GET /hello HTTP/1.1\r\nHost: a\r\nX: %65536d\r\n\r\n", 1);
+        answer = exchange(&f, large.data);
+        assert_true(status_of(answer) == 431 && text_ends(answer, "<closed>"));
+        free(answer);
+        str_printf(&target, "GET /hello?%09000d HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+        answer = exchange(&f, target.data);
+        assert_true(status_of(answer) == 414 && text_ends(answer, "<closed>"));
+        assert_int_equal(atomic_load(&handled), 0);
+        stop(&f);
+}
+
+TEST("a body over the limit is 413, told before it was read or in its middle")
+{
+        struct fixture f = start();
+        scoped_str struct str told = STR_INIT;
+        scoped_str struct str chunks = STR_INIT;
+        scoped_text char *first = NULL;
+        scoped_text char *second = NULL;
+        scoped_text char *none =
+                exchange(&f, "GET /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+
+        assert_status(none, 413);
+        str_printf(&told, HEAD "Content-Length: %d\r\n\r\n", 8 * UPLOAD_MAX);
+        for (int i = 0; i < 8; i++)
+                str_printf(&told, "%0*d", UPLOAD_MAX, i);
+        first = exchange_bytes(&f, told.data, told.len);
+        assert_status(first, 413);
+        assert_true(text_ends(first, "<closed>"));
+        str_add(&chunks, HEAD "Transfer-Encoding: chunked\r\n\r\n");
+        for (int i = 0; i < 2 * UPLOAD_MAX / 4096; i++)
+                str_printf(&chunks, "1000\r\n%04096d\r\n", i);
+        second = exchange_bytes(&f, chunks.data, chunks.len);
+        assert_status(second, 413);
+        assert_true(text_ends(second, "<closed>"));
+        assert_int_equal(atomic_load(&handled), 0);
+        stop(&f);
+}
+
+TEST("a route may refuse a request before its body is read")
+{
+        struct fixture f = start();
+        scoped_text char *refused = exchange(&f, "POST /upload HTTP/1.1\r\nHost: a\r\n"
+                                                 "Content-Length: 1000\r\n\r\n");
+        scoped_text char *taken = exchange(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nX-Ticket: 1\r\n"
+                                               "Content-Length: 5\r\n\r\nhello");
+
+        assert_status(refused, 401);
+        assert_true(text_ends(refused, "<closed>"));
+        assert_true(text_ends(taken, "\r\n\r\n5"));
+        stop(&f);
+}
+
+TEST("a stream obeys Range, and ends chunked when its size is unknown")
+{
+        static const struct {
+                const char *range;
+                int status;
+                const char *want;
+        } cases[] = {
+                {"bytes=0-3", 206, "Content-Range: bytes 0-3/100000"},
+                {"bytes=99998-", 206, "Content-Range: bytes 99998-99999/100000"},
+                {"bytes=-2", 206, "Content-Range: bytes 99998-99999/100000"},
+                {"bytes=99999-200000", 206, "Content-Range: bytes 99999-99999/100000"},
+                {"bytes=-200000", 206, "Content-Range: bytes 0-99999/100000"},
+                {"bytes=100000-", 416, "Content-Range: bytes */100000"},
+                {"bytes=-0", 416, "Content-Range: bytes */100000"},
+                {"bytes=5-2", 200, "Content-Length: 100000"},
+                {"bytes=0-1,3-4", 200, "Content-Length: 100000"},
+                {"lines=0-1", 200, "Content-Length: 100000"},
+                {"bytes=x-y", 200, "Content-Length: 100000"},
+        };
+        struct fixture f = start();
+        scoped_text char *chunked = exchange(&f, "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                scoped_text char *request = text_format(
+                        "GET /file HTTP/1.1\r\nHost: a\r\nRange: %s\r\n\r\n", cases[i].range);
+                scoped_text char *answer = exchange(&f, request);
+
+                assert_status(answer, cases[i].status);
+                if (!strstr(answer, cases[i].want))
+                        fail_msg("%s: %.400s", cases[i].range, answer);
+        }
+        assert_non_null(strstr(chunked, "Transfer-Encoding: chunked"));
+        assert_true(text_ends(chunked, "\r\n0\r\n\r\n"));
+        assert_true(strlen(chunked) > FILE_BYTES);
+        stop(&f);
+        assert_int_equal(atomic_load(&streams_freed), 12);
+}
+
+struct later {
+        struct http_server *server;
+        int ms;
+};
+
+static void *wake_later(void *data)
+{
+        struct later *later = data;
+
+        usleep((useconds_t)later->ms * 1000);
+        atomic_store(&version_now, 7);
+        http_wake(later->server, "another");
+        http_wake(later->server, "version");
+        return NULL;
+}
+
+TEST("a parked request is answered when its key is woken, without a thread")
+{
+        struct fixture f = start();
+        struct later later = {f.server, 200};
+        pthread_t thread;
+        int fds[20];
+        int64_t begun = clock_ms();
+
+        for (size_t i = 0; i < 20; i++) {
+                fds[i] = dial(&f);
+                send_text(fds[i], "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        pthread_create(&thread, NULL, wake_later, &later);
+        for (size_t i = 0; i < 20; i++) {
+                scoped_str struct str answer = STR_INIT;
+                struct pollfd poll_fd = {fds[i], POLLIN, 0};
+
+                assert_int_equal(poll(&poll_fd, 1, 3000), 1);
+                read_all(fds[i], &answer, 20);
+                assert_true(text_ends(answer.data, "version 7"));
+                close(fds[i]);
+        }
+        assert_in_range(clock_ms() - begun, 190, 2500);
+        pthread_join(thread, NULL);
+        stop(&f);
+}
+
+TEST("closing answers parked requests with 503 and is quick")
+{
+        struct fixture f = start();
+        scoped_fd int fd = dial(&f);
+        scoped_str struct str answer = STR_INIT;
+        int64_t begun;
+
+        send_text(fd, "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
+        usleep(100000);
+        begun = clock_ms();
+        stop(&f);
+        assert_in_range(clock_ms() - begun, 0, 1000);
+        assert_true(read_all(fd, &answer, 300));
+        assert_status(answer.data, 503);
+}
+
+TEST("a head that drips is cut off, however often a byte comes, and so is silence")
+{
+        struct fixture f = start_with(100, 400);
+        scoped_fd int drip = dial(&f);
+        scoped_fd int silent = dial(&f);
+        scoped_fd int kept = dial(&f);
+        scoped_str struct str answer = STR_INIT;
+        scoped_str struct str nothing = STR_INIT;
+        int64_t begun = clock_ms();
+        bool closed = false;
+
+        send_text(kept, HIDDEN);
+        send_text(drip, "GET /hello HTTP/1.1\r\nX: ");
+        while (!closed && clock_ms() < begun + 3000) {
+                send_bytes(drip, "a", 1);
+                closed = read_all(drip, &answer, 50);
+        }
+        assert_true(closed);
+        assert_in_range(clock_ms() - begun, 350, 1000);
+        assert_true(read_all(silent, &nothing, 1000));
+        str_clear(&answer);
+        assert_true(read_all(kept, &answer, 1000));
+        assert_status(answer.data, 200);
+        assert_int_equal(nothing.len, 0);
+        stop(&f);
+}
+
+TEST("beyond the most connections a new one is closed, and there is room again later")
+{
+        struct fixture f = start_with(4, 10000);
+        scoped_str struct str answer = STR_INIT;
+        int fds[5];
+
+        for (size_t i = 0; i < 5; i++) {
+                fds[i] = dial(&f);
+                usleep(20000);
+        }
+        assert_true(read_all(fds[4], &answer, 500));
+        assert_int_equal(answer.len, 0);
+        for (size_t i = 0; i < 5; i++)
+                close(fds[i]);
+        usleep(100000);
+        {
+                scoped_text char *later = exchange(&f, HIDDEN);
+
+                assert_status(later, 200);
+        }
+        stop(&f);
+}
+
+TEST("an address to listen on says what it took, and a wrong one what is allowed")
+{
+        static const char *const wrong[] = {
+                "8080",    ":8080", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "::1:80",
+                "[::1:80", ""};
+        struct error err = {0};
+        char *address = NULL;
+        int fd = -1;
+
+        assert_ok(http_listen(&fd, &address, "127.0.0.1:0", &err), err);
+        assert_true(text_starts(address, "127.0.0.1:") && !text_ends(address, ":0"));
+        close(fd);
+        free(address);
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+                if (http_listen(&fd, &address, wrong[i], &err) >= 0)
+                        fail_msg("'%s' was taken as %s", wrong[i], address);
+        }
 }
 
 TEST_MAIN()
