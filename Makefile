@@ -26,7 +26,7 @@ check: ## only the fast part: unit tests and the checks of the tree
 	@tools/deps.sh test
 	@.cache/venv/bin/python tools/test.py --fast
 
-bench: ## measure, beside the floor, and print tables
+bench: all ## measure, beside the floor, and print tables
 	@tools/deps.sh test
 	@.cache/venv/bin/python bench/run.py
 
