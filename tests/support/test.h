@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -35,10 +36,13 @@ static size_t test_count;
         }                                                                               \
         static void function(void **state)
 
-#define TEST_MAIN()                                                                          \
-        int main(void)                                                                       \
-        {                                                                                    \
-                return _cmocka_run_group_tests(__FILE__, test_list, test_count, NULL, NULL); \
+/* A test that empties its environment still speaks TAP when it was asked to. */
+#define TEST_MAIN()                                                                                \
+        int main(void)                                                                             \
+        {                                                                                          \
+                if (getenv("CMOCKA_MESSAGE_OUTPUT"))                                               \
+                        cmocka_set_message_output(CM_OUTPUT_TAP);                                  \
+                return _cmocka_run_group_tests(__FILE__, test_list, test_count, NULL, NULL);       \
         }
 
 /** assert_ok() - the call returned 0; else its error is shown */
