@@ -297,8 +297,8 @@ static void end_build(struct pass *pass)
         pass->out->changed = pass->out->ended = true;
 }
 
-/* When the first attempt of this round began; 0 when none has. Results come in batches: a job may
- * have begun and ended since the last look. */
+/* When an executor first began an attempt of this round; 0 when none has. Results come in batches:
+ * a job may have begun and ended since the last look. */
 static int64_t find_begin(const struct pass *pass)
 {
         int64_t begin = 0;
@@ -310,8 +310,8 @@ static int64_t find_begin(const struct pass *pass)
                         const struct attempt *attempt = &job->attempts[k];
                         int64_t at = attempt->started_at ? attempt->started_at : pass->facts->now;
 
-                        if (attempt->round == pass->build->round &&
-                            attempt->state != STATE_QUEUED && (!begin || at < begin))
+                        if (attempt->round == pass->build->round && attempt->executor[0] &&
+                            (!begin || at < begin))
                                 begin = at;
                 }
         }
