@@ -1,6 +1,7 @@
 #include "domain/build.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -130,6 +131,7 @@ void build_set_jobs(struct build *build, size_t n)
                 struct job *job = &build->jobs[i];
 
                 job->id = job->name = job->title = job->image = job->reason_text = "";
+                job->retry_codes = "";
         }
 }
 
@@ -154,6 +156,22 @@ struct job *build_job_by_id(struct build *build, const char *id)
 struct attempt *job_attempt(const struct job *job)
 {
         return job->n_attempts ? &job->attempts[job->n_attempts - 1] : NULL;
+}
+
+bool job_retries_code(const struct job *job, int exit_code)
+{
+        const char *codes = job->retry_codes;
+
+        if (!*codes)
+                return true;
+        while (*codes) {
+                char *end;
+
+                if (strtol(codes, &end, 10) == exit_code)
+                        return true;
+                codes = *end ? end + 1 : end;
+        }
+        return false;
 }
 
 struct attempt *build_add_attempt(struct build *build, struct job *job)

@@ -122,6 +122,7 @@ struct job {
         bool retry_infra;
         bool retry_timeout;
         bool retry_failure;
+        const char *retry_codes; /* exit codes that retry_failure is limited to: "75,137", or "" */
         enum state state;
         enum reason reason;
         const char *reason_text;
@@ -199,6 +200,8 @@ struct job *build_job(struct build *build, const char *name);
 struct job *build_job_by_id(struct build *build, const char *id);
 /** job_attempt() - the newest attempt, or NULL */
 struct attempt *job_attempt(const struct job *job);
+/** job_retries_code() - whether a failure with this exit code is one that retry_codes takes */
+bool job_retries_code(const struct job *job, int exit_code);
 /** build_add_attempt() - the next attempt of a job, queued, with its number and round */
 struct attempt *build_add_attempt(struct build *build, struct job *job);
 /** build_set_steps() - n zeroed steps, numbered, queued, exit code -1 */

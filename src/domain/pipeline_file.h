@@ -18,7 +18,10 @@ struct error;
 struct str;
 
 #define PIPELINE_FILE_NAME ".runnerci.yml"
+#define PIPELINE_FILE_NAME_LONG ".runnerci.yaml" /* taken too; both at once is an error */
 #define PIPELINE_FILE_BYTES_MAX (256 * 1024)
+#define PIPELINE_JOBS_MAX 256
+#define PIPELINE_STEPS_MAX 256
 
 struct pipeline_env {
         const char *name;
@@ -59,6 +62,7 @@ struct pipeline_job {
         bool retry_infra;
         bool retry_timeout;
         bool retry_failure;
+        const char *retry_codes; /* exit codes that retry_failure is limited to: "75,137", or "" */
         struct pipeline_step *steps;
         size_t n_steps;
         int line;

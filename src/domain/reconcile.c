@@ -92,7 +92,8 @@ static int count_in_round(const struct build *build, const struct job *job, bool
 static bool may_try_again(const struct build *build, const struct job *job,
                           const struct attempt *attempt)
 {
-        bool asked = (attempt->state == STATE_FAILED && job->retry_failure) ||
+        bool asked = (attempt->state == STATE_FAILED && job->retry_failure &&
+                      job_retries_code(job, attempt->exit_code)) ||
                      (attempt->state == STATE_TIMEOUT && job->retry_timeout) ||
                      (attempt->state == STATE_ERROR && job->retry_infra);
         int lost = count_in_round(build, job, true);

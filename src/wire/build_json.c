@@ -70,6 +70,7 @@ static const struct codec_field job_fields[] = {
         FLAG(job, "retry_infra", retry_infra),
         FLAG(job, "retry_timeout", retry_timeout),
         FLAG(job, "retry_failure", retry_failure),
+        TEXT(job, "retry_codes", retry_codes),
         FIELD(job, "state", CODEC_STATE, state, CODEC_REQUIRED),
         FIELD(job, "reason_code", CODEC_REASON, reason, 0),
         TEXT(job, "reason", reason_text),

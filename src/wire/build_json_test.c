@@ -44,6 +44,7 @@ static struct build *sample(void)
         job->state = STATE_FAILED;
         job->retry_max = 1;
         job->retry_infra = true;
+        job->retry_codes = "75,137";
         build_add_attempt(build, job)->state = STATE_ERROR;
         attempt = build_add_attempt(build, job);
         attempt->state = STATE_FAILED;
