@@ -1,0 +1,534 @@
+/*
+ * The contract of the engine port, kept by every adapter: compiled once for each, as
+ * CONTRACT_ENGINE says. The sandboxes run the real argon-step; the image is that of
+ * tests/support/image.sh. A test whose server is missing fails, it is never skipped.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "adapters/engine/docker.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/scoped.h"
+#include "base/str.h"
+#include "ports/engine.h"
+#include "tests/contract/step_talk.h"
+#include "tests/support/test.h"
+
+#include "base/banned.h"
+
+#define MIB (INT64_C(1) << 20)
+#define JOB_MS 30000
+
+static const struct engine_adapter adapters[] = {
+        {"docker", docker_engine_open},
+};
+
+/* What all cases share: one data folder and one engine, opened by the first case. */
+static struct fixture {
+        char folder[64];
+        struct engine *engine;
+        struct engine_options options;
+        const struct engine_info *info;
+} fixture;
+
+static struct engine *open_engine(void)
+{
+        struct engine *engine = NULL;
+        scoped_text char *why = NULL;
+        struct error err = {0};
+
+        assert_ok(engine_open(&engine, &why, adapters, sizeof(adapters) / sizeof(adapters[0]),
+                              CONTRACT_ENGINE, &fixture.options, &err),
+                  err);
+        assert_non_null(why);
+        return engine;
+}
+
+static bool is(const char *name)
+{
+        return !strcmp(CONTRACT_ENGINE, name);
+}
+
+TEST("the engine opens and says what it is and what it lacks")
+{
+        memcpy(fixture.folder, "/tmp/argon-engine-XXXXXX", 25);
+        assert_non_null(mkdtemp(fixture.folder));
+        assert_int_equal(chmod(fixture.folder, 0755), 0);
+        fixture.options = (struct engine_options){
+                .data = fixture.folder,
+                .step_binary = getenv("ARGON_STEP"),
+                .docker_host = getenv("DOCKER_HOST"),
+                .slots = 2,
+                .default_image = "argon-test:base",
+        };
+        assert_non_null(fixture.options.step_binary);
+        fixture.engine = open_engine();
+        fixture.info = engine_info(fixture.engine);
+        assert_string_equal(fixture.info->name, CONTRACT_ENGINE);
+        assert_true(fixture.info->version[0] != '\0');
+        assert_true(fixture.info->cpus >= 1);
+        assert_int_equal(fixture.info->images, is("docker"));
+        print_message("# %s; missing: %s\n", fixture.info->version, fixture.info->missing);
+}
+
+/* One job of a test. */
+struct job {
+        char id[ID_SIZE];
+        char token[65];
+        char *control;
+        char *workspace;
+        int listener;
+        int line; /* to argon-step, -1 before */
+        struct sandbox_spec spec;
+        struct sandbox *sandbox;
+};
+
+static void job_init(struct job *job)
+{
+        struct error err = {0};
+
+        *job = (struct job){.line = -1};
+        id_new(job->id);
+        id_token(job->token);
+        job->control = text_format("%s/c-%.8s", fixture.folder, job->token);
+        job->workspace = text_format("%s/w-%.8s", fixture.folder, job->token);
+        assert_int_equal(mkdir(job->control, 0755), 0);
+        assert_int_equal(mkdir(job->workspace, 0777), 0);
+        assert_int_equal(chmod(job->workspace, 0777), 0);
+        job->listener = talk_listen(job->control, &err);
+        if (job->listener < 0)
+                fail_msg("%s", err.text);
+        job->spec = (struct sandbox_spec){
+                .build_id = "build",
+                .job_id = job->id,
+                .attempt = 1,
+                .token = job->token,
+                .slot = 0,
+                .control = job->control,
+                .workspace = job->workspace,
+                .memory = 256 * MIB,
+                .disk = 512 * MIB,
+                .millicpus = 2000,
+                .pids = 128,
+        };
+}
+
+static void job_create(struct job *job)
+{
+        struct error err = {0};
+
+        assert_ok(engine_create(fixture.engine, &job->sandbox, &job->spec, &err), err);
+}
+
+/* Start it and hand it its script. */
+static void job_start(struct job *job, const char *script)
+{
+        struct error err = {0};
+        struct ucred peer = {0};
+        socklen_t n = sizeof(peer);
+        pid_t pid = -1;
+
+        assert_ok(engine_start(fixture.engine, job->sandbox, &err), err);
+        job->line = talk_accept(job->listener, JOB_MS, &err);
+        if (job->line < 0)
+                fail_msg("%s", err.text);
+        assert_ok(engine_peer(fixture.engine, job->sandbox, &pid, &err), err);
+        assert_int_equal(getsockopt(job->line, SOL_SOCKET, SO_PEERCRED, &peer, &n), 0);
+        assert_int_equal(peer.pid, pid);
+        assert_ok(talk_begin(job->line, script, job->spec.strict, &err), err);
+}
+
+static void job_done(struct job *job)
+{
+        struct error err = {0};
+
+        if (job->sandbox)
+                assert_ok(engine_remove(fixture.engine, job->sandbox, &err), err);
+        engine_sandbox_free(fixture.engine, job->sandbox);
+        if (job->line >= 0)
+                close(job->line);
+        close(job->listener);
+        assert_ok(fs_remove_tree(job->control, &err), err);
+        assert_ok(fs_remove_tree(job->workspace, &err), err);
+        free(job->control);
+        free(job->workspace);
+}
+
+/* The whole life of a job that ends by itself. */
+static void job_run(struct job *job, struct talk *talk, struct sandbox_end *end, const char *script)
+{
+        struct error err = {0};
+
+        job_create(job);
+        job_start(job, script);
+        assert_ok(talk_run(talk, job->line, JOB_MS, &err), err);
+        assert_int_equal(engine_wait(fixture.engine, job->sandbox, JOB_MS, -1, end, &err), 1);
+}
+
+#define scoped_talk __attribute__((__cleanup__(talk_done)))
+
+TEST("a job runs in its workspace, and its output and exit code come back")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+        struct stat st;
+        scoped_text char *made = NULL;
+
+        job_init(&job);
+        job_run(&job, &talk, &end, "pwd; echo hello >made; id -u >&2; exit 7");
+        assert_true(talk.ended);
+        assert_int_equal(talk.result, STEP_JOB_FAILED);
+        assert_int_equal(talk.exit_code, 7);
+        assert_true(text_starts(talk.output.data, "/workspace\n"));
+        assert_int_equal(end.gone, false);
+        assert_int_equal(end.oom, false);
+        assert_int_equal(end.disk, false);
+        made = fs_path(job.workspace, "made");
+        assert_int_equal(stat(made, &st), 0);
+        assert_int_equal(st.st_size, 6);
+        job_done(&job);
+}
+
+TEST("a sandbox that runs is waited for, cancelled, ended and removed")
+{
+        struct job job;
+        struct error err = {0};
+        struct sandbox_end end = {0};
+        scoped_fd int bell = eventfd(1, EFD_CLOEXEC);
+        int64_t began;
+
+        job_init(&job);
+        job_create(&job);
+        job_start(&job, "sleep 60");
+        began = clock_ms();
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 300, -1, &end, &err), 0);
+        assert_in_range(clock_ms() - began, 290, 5000);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 0, -1, &end, &err), 0);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 5000, bell, &end, &err),
+                         -ERROR_CANCELLED);
+        began = clock_ms();
+        assert_ok(engine_kill(fixture.engine, job.sandbox, &err), err);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 10000, -1, &end, &err), 1);
+        assert_true(clock_ms() - began < 5000);
+        assert_int_equal(end.exit_code, 137);
+        assert_ok(engine_kill(fixture.engine, job.sandbox, &err), err);
+        assert_ok(engine_remove(fixture.engine, job.sandbox, &err), err);
+        assert_ok(engine_remove(fixture.engine, job.sandbox, &err), err);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 1000, -1, &end, &err), 1);
+        assert_true(end.gone);
+        job_done(&job);
+}
+
+TEST("a creation that is repeated finds what the first one made")
+{
+        struct job job;
+        struct error err = {0};
+        struct sandbox *again = NULL;
+
+        job_init(&job);
+        job_create(&job);
+        assert_ok(engine_create(fixture.engine, &again, &job.spec, &err), err);
+        assert_string_equal(again->id, job.sandbox->id);
+        assert_string_equal(again->token, job.token);
+        engine_sandbox_free(fixture.engine, again);
+        job_done(&job);
+}
+
+static struct sandbox *find_one(struct engine *engine, const char *job_id, size_t *ret_n)
+{
+        struct error err = {0};
+        struct sandbox **all = NULL;
+        struct sandbox *found = NULL;
+        size_t n = 0;
+
+        assert_ok(engine_find(engine, &all, &n, &err), err);
+        for (size_t i = 0; i < n; i++) {
+                if (!strcmp(all[i]->job_id, job_id))
+                        found = all[i];
+                else
+                        engine_sandbox_free(engine, all[i]);
+        }
+        free(all);
+        *ret_n = n;
+        return found;
+}
+
+TEST("after a restart a job is found again, by its labels, and goes on")
+{
+        struct job job;
+        struct error err = {0};
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+        struct sandbox *found;
+        struct engine *second;
+        size_t n = 0;
+        pid_t pid;
+        pid_t same_pid;
+
+        job_init(&job);
+        job.spec.attempt = 3;
+        job_create(&job);
+        job_start(&job, "sleep 2; echo still here; exit 9");
+        assert_ok(engine_peer(fixture.engine, job.sandbox, &pid, &err), err);
+        engine_close(fixture.engine); /* a job runs in it: its slot must survive */
+        second = open_engine();
+        found = find_one(second, job.id, &n);
+        assert_int_equal(n, 1);
+        assert_non_null(found);
+        assert_true(found->running);
+        assert_int_equal(found->attempt, 3);
+        assert_string_equal(found->token, job.token);
+        assert_string_equal(found->control, job.control);
+        assert_int_equal(found->slot, 0);
+        assert_ok(engine_peer(second, found, &same_pid, &err), err);
+        assert_int_equal(pid, same_pid);
+        assert_ok(talk_run(&talk, job.line, JOB_MS, &err), err);
+        assert_string_equal(talk.output.data, "still here\n");
+        assert_int_equal(talk.exit_code, 9);
+        assert_int_equal(engine_wait(second, found, JOB_MS, -1, &end, &err), 1);
+        engine_sandbox_free(second, found);
+        found = find_one(second, job.id, &n);
+        assert_non_null(found); /* ended, not yet removed */
+        assert_false(found->running);
+        engine_sandbox_free(second, found);
+        fixture.engine = second;
+        fixture.info = engine_info(second);
+        job_done(&job);
+        assert_null(find_one(second, job.id, &n));
+}
+
+TEST("a job over its memory is ended for that")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+
+        if (!(fixture.info->limits & ENGINE_LIMIT_MEMORY)) {
+                assert_non_null(strstr(fixture.info->missing, "memory"));
+                return;
+        }
+        job_init(&job);
+        job.spec.memory = 48 * MIB;
+        job_run(&job, &talk, &end, "exec python3 -c 'x = bytearray(200 * 1048576); print(1)'");
+        assert_true(talk.ended);
+        assert_int_equal(talk.cause, STEP_CAUSE_OOM);
+        assert_non_null(strstr(talk.text, "48 MiB"));
+        assert_true(end.oom);
+        job_done(&job);
+}
+
+TEST("a job cannot have more processes than its limit")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+
+        assert_true(fixture.info->limits & ENGINE_LIMIT_PIDS);
+        job_init(&job);
+        job.spec.pids = 24;
+        job_run(&job, &talk, &end,
+                "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 "
+                "28 29 30; do sleep 20 & done; echo all started");
+        assert_true(talk.ended);
+        assert_null(strstr(talk.output.data, "all started"));
+        assert_non_null(strcasestr(talk.output.data, "fork"));
+        job_done(&job);
+}
+
+TEST("a job gets no more processor time than its limit")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+        double used;
+
+        if (!(fixture.info->limits & ENGINE_LIMIT_CPUS)) {
+                assert_non_null(strstr(fixture.info->missing, "CPU"));
+                return;
+        }
+        job_init(&job);
+        job.spec.millicpus = 250;
+        job_run(&job, &talk, &end,
+                "exec python3 -c 'import time\n"
+                "e = time.monotonic() + 2\n"
+                "while time.monotonic() < e: pass\n"
+                "print(time.process_time())'");
+        assert_true(talk.ended);
+        used = strtod(talk.output.data, NULL);
+        print_message("# %.2f s of CPU in 2 s with a limit of 0.25 cores\n", used);
+        assert_true(used > 0.05 && used < 1.0);
+        job_done(&job);
+}
+
+static void fill_disk(const char *folder)
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+        struct error err = {0};
+        scoped_text char *script = text_format(
+                "head -c 40m /dev/zero >%s/big && sync && echo written && sleep 30", folder);
+        int64_t began = clock_ms();
+
+        job_init(&job);
+        job.spec.disk = 16 * MIB;
+        job_create(&job);
+        job_start(&job, script);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 25000, -1, &end, &err), 1);
+        assert_true(end.disk);
+        assert_true(clock_ms() - began < 20000);
+        job_done(&job);
+}
+
+TEST("a job that fills its workspace is ended for its disk limit")
+{
+        assert_true(fixture.info->limits & ENGINE_LIMIT_DISK);
+        fill_disk("/workspace");
+}
+
+TEST("a job that fills the rest of its disk is ended for its disk limit")
+{
+        if (is("docker")) /* the local engine's /tmp has a size and is full at once */
+                fill_disk("/var/tmp");
+}
+
+TEST("with the network switched off a job has none")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+
+        assert_true(fixture.info->network_none);
+        job_init(&job);
+        job.spec.network_none = true;
+        job_run(&job, &talk, &end, "grep -c : /proc/net/dev; grep lo: /proc/net/dev");
+        assert_true(text_starts(talk.output.data, "1\n"));
+        job_done(&job);
+}
+
+TEST("nothing of the host lies open to a job, in either profile")
+{
+        static const char script[] =
+                "set +e\n"
+                "cat /proc/self/status | grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):'\n"
+                "for f in /var/run/docker.sock /run/docker.sock /root/.ssh /home/* "
+                "/dev/mem /dev/sda /dev/vda /dev/kmsg; do\n"
+                "  [ -e $f ] && echo \"SEEN $f\"\n"
+                "done\n"
+                "mkdir -p /workspace/m\n"
+                "mount -t tmpfs x /workspace/m 2>/dev/null && echo DONE mount\n"
+                "mount -o remount,rw / 2>/dev/null && echo DONE remount\n"
+                "mount -o remount,rw /usr 2>/dev/null && echo DONE remount usr\n"
+                "unshare -Ur true 2>/dev/null && echo DONE userns\n"
+                "unshare -m true 2>/dev/null && echo DONE mountns\n"
+                "chroot / true 2>/dev/null && echo DONE chroot\n"
+                "mknod /workspace/n b 8 0 2>/dev/null && echo DONE mknod\n"
+                "(echo x >/proc/sys/kernel/core_pattern) 2>/dev/null && echo DONE core_pattern\n"
+                "(echo b >/proc/sysrq-trigger) 2>/dev/null && echo DONE sysrq\n"
+                "[ -s /proc/kcore ] && head -c 1 /proc/kcore 2>/dev/null | grep -q . && echo DONE "
+                "kcore\n"
+                "for f in /sys/fs/cgroup/release_agent /sys/fs/cgroup/*/release_agent; do\n"
+                "  [ -e $f ] && (echo x >$f) 2>/dev/null && echo DONE $f\n"
+                "done\n"
+                "(echo x >/argon/made) 2>/dev/null && echo DONE control folder\n"
+                "rm -f /argon/sock 2>/dev/null; [ -S /argon/sock ] || echo DONE remove socket\n"
+                "(echo x >>/argon/argon-step) 2>/dev/null && echo DONE write argon-step\n"
+                "cat /proc/1/environ >/dev/null 2>&1 && echo DONE environ of 1\n"
+                "ls -l /proc/1/exe 2>/dev/null | grep -q argon && echo DONE exe of 1\n"
+                "cat /etc/shadow 2>/dev/null | grep -q '^root:[$]' && echo SEEN shadow\n"
+                "dmesg >/dev/null 2>&1 && echo DONE dmesg\n"
+                "echo end\n";
+
+        for (int strict = 0; strict <= 1; strict++) {
+                struct job job;
+                scoped_talk struct talk talk = {.output = STR_INIT};
+                struct sandbox_end end = {0};
+
+                if (strict && !fixture.info->strict) {
+                        assert_true(fixture.info->strict_why[0] != '\0');
+                        continue;
+                }
+                job_init(&job);
+                job.spec.strict = strict;
+                job_run(&job, &talk, &end, script);
+                print_message("# strict %d:\n%s", strict, talk.output.data);
+                assert_null(strstr(talk.output.data, "DONE "));
+                assert_null(strstr(talk.output.data, "SEEN "));
+                assert_non_null(strstr(talk.output.data, "end\n"));
+                if (strict) {
+                        assert_non_null(strstr(talk.output.data, "CapEff:\t0000000000000000\n"));
+                        assert_non_null(strstr(talk.output.data, "NoNewPrivs:\t1\n"));
+                        assert_non_null(strstr(talk.output.data, "Seccomp:\t2\n"));
+                }
+                job_done(&job);
+        }
+}
+
+TEST("the strict profile's root cannot be written, /tmp and the workspace can")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+
+        if (!fixture.info->strict)
+                return;
+        job_init(&job);
+        job.spec.strict = true;
+        job_run(&job, &talk, &end,
+                "set +e; id -u; touch /x /usr/x /etc/x 2>/dev/null; ls /x /usr/x /etc/x "
+                "2>/dev/null; "
+                "touch /tmp/a /workspace/b && echo fine; su -c id 2>/dev/null && echo GAIN; "
+                "sudo -n id 2>/dev/null && echo GAIN; true");
+        assert_string_equal(talk.output.data, "65534\nfine\n");
+        job_done(&job);
+}
+
+TEST("typical tools work in a job")
+{
+        struct job job;
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox_end end = {0};
+
+        job_init(&job);
+        job_run(&job, &talk, &end,
+                "set -e\n"
+                "git init -q r && cd r && git config user.email a@b && git config user.name n\n"
+                "echo 'all: ; @echo made' >Makefile && git add . && git commit -qm one\n"
+                "git log --format=%s\n"
+                "make -s\n"
+                "python3 -c 'import ssl, tempfile; print(tempfile.gettempdir())'\n"
+                "getent passwd $(id -u) >/dev/null && echo known\n"
+                "echo text | tr a-z A-Z; mktemp >/dev/null; : >/dev/null; ls /proc/self/fd "
+                ">/dev/null\n");
+        assert_int_equal(talk.exit_code, 0);
+        assert_string_equal(talk.output.data, "one\nmade\n/tmp\nknown\nTEXT\n");
+        job_done(&job);
+}
+
+TEST("nothing is left over")
+{
+        struct error err = {0};
+        struct sandbox **all = NULL;
+        size_t n = 1;
+
+        assert_ok(engine_find(fixture.engine, &all, &n, &err), err);
+        assert_int_equal(n, 0);
+        free(all);
+        engine_close(fixture.engine);
+        assert_ok(fs_remove_tree(fixture.folder, &err), err);
+}
+
+TEST_MAIN()
