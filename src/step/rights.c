@@ -1,0 +1,121 @@
+/*
+ * Capabilities by hand: the C library for static programs has no kernel headers, and libcap would
+ * be larger than the program.
+ *
+ * Strict: an empty permitted set alone would not last, because exec by uid 0 fills it again from
+ * the bounding set; with no_new_privs the kernel cuts the new set down to the old one. So the pair
+ * holds for every uid and needs no capability to set up.
+ */
+#include "step/rights.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "wire/step_frame.h"
+
+#include "base/banned.h"
+
+#define CAP_KILL_ 5
+#define CAP_SETGID_ 6
+#define CAP_SETUID_ 7
+#define CAP_COUNT 64
+#define CAP_VERSION_3 0x20080522U
+
+struct cap_header {
+        uint32_t version;
+        int pid;
+};
+
+struct cap_words {
+        uint32_t effective;
+        uint32_t permitted;
+        uint32_t inheritable;
+};
+
+static int read_caps(struct cap_words words[2], struct error *err)
+{
+        struct cap_header header = {.version = CAP_VERSION_3};
+
+        if (syscall(SYS_capget, &header, words) < 0)
+                return error_set_errno(err, "read the capabilities");
+        return 0;
+}
+
+static int keep_caps(uint32_t mask, struct error *err)
+{
+        struct cap_header header = {.version = CAP_VERSION_3};
+        struct cap_words words[2] = {0};
+
+        if (read_caps(words, err) < 0)
+                return -ERROR_DENIED;
+        words[0].permitted &= mask;
+        words[0].effective = words[0].permitted;
+        words[0].inheritable = 0;
+        words[1] = (struct cap_words){0};
+        if (syscall(SYS_capset, &header, words) < 0)
+                return error_set_errno(err, "give up capabilities");
+        return 0;
+}
+
+static int change_ids(uint32_t uid, uint32_t gid, struct error *err)
+{
+        if (setgroups(0, NULL) < 0)
+                return error_set_errno(err, "leave the supplementary groups");
+        if (setresgid(gid, gid, gid) < 0)
+                return error_set_errno(err, "change to group %u", gid);
+        if (setresuid(uid, uid, uid) < 0)
+                return error_set_errno(err, "change to user %u", uid);
+        return 0;
+}
+
+int rights_supervisor(const struct step_plan *plan, struct error *err)
+{
+        uint32_t uid = plan->supervisor_uid;
+        uint32_t mask = 1U << CAP_KILL_ | 1U << CAP_SETGID_ | 1U << CAP_SETUID_;
+
+        if (uid == STEP_ID_KEEP || uid == geteuid())
+                return 0;
+        if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+                return error_set_errno(err, "keep capabilities");
+        if (change_ids(uid, uid, err) < 0 || keep_caps(mask, err) < 0)
+                return error_wrap(err, "the supervisor's own user");
+        /* Changing the uid made us readable to that uid again. */
+        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+                return error_set_errno(err, "protect the supervisor's memory");
+        return 0;
+}
+
+static int give_up_all(struct error *err)
+{
+        struct cap_words words[2] = {0};
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return error_set_errno(err, "set no_new_privs");
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        /* Only with SETPCAP; without it the set stays, out of reach. */
+        for (int cap = 0; cap < CAP_COUNT; cap++)
+                prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+        if (keep_caps(0, err) < 0 || read_caps(words, err) < 0)
+                return -ERROR_DENIED;
+        if (words[0].permitted || words[1].permitted || words[0].inheritable ||
+            words[1].inheritable)
+                return error_set(err, ERROR_DENIED, "capabilities are left");
+        return 0;
+}
+
+int rights_step(const struct step_plan *plan, struct error *err)
+{
+        bool change = plan->uid != STEP_ID_KEEP;
+        uint32_t gid = plan->gid != STEP_ID_KEEP ? plan->gid : plan->uid;
+
+        if (change && plan->uid == geteuid() && gid == getegid() && getgroups(0, NULL) == 0)
+                change = false;
+        if (change && change_ids(plan->uid, gid, err) < 0)
+                return -ERROR_DENIED;
+        return plan->strict ? give_up_all(err) : 0;
+}
