@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "domain/build.h"
+#include "pipeline/executor/job_stop.h"
 
 struct engine;
 struct error;
@@ -28,28 +29,10 @@ struct sandbox;
 
 #define JOB_LOG_MAX_DEFAULT (INT64_C(1) << 30)
 #define JOB_ORPHAN_MAX_DEFAULT_MS (15 * 60 * 1000)
-#define JOB_TAIL_LINES 30
-#define JOB_TAIL_LINE_MAX 1024
-
-/** enum job_stop_kind - how urgently; a stop only rises
- *  DETACH: give up what has not started a step, leave the rest running for the next process;
- *  CANCEL: end the job (steps get SIGTERM and a short grace), state cancelled;
- *  KILL: at once */
-enum job_stop_kind { JOB_STOP_NONE, JOB_STOP_DETACH, JOB_STOP_CANCEL, JOB_STOP_KILL };
-
-/** struct job_stop - stops a job from another thread; outlives the job_run() it was given to */
-struct job_stop;
-
-int job_stop_new(struct job_stop **ret, struct error *err);
-void job_stop_free(struct job_stop *stop);
-static inline void job_stop_freep(struct job_stop **stop)
-{
-        if (*stop)
-                job_stop_free(*stop);
-}
-/** job_stop_raise() - thread safe, also in a signal handler; less than before changes nothing */
-void job_stop_raise(struct job_stop *stop, enum job_stop_kind kind);
-enum job_stop_kind job_stop_kind(const struct job_stop *stop);
+#define JOB_STARTS_MAX 3 /* processes that may die preparing one attempt */
+#define JOB_CONNECT_MAX_MS (60 * 1000)
+#define JOB_DEADLINE_SLACK_MS (30 * 1000)
+#define JOB_CANCEL_MAX_MS 3000 /* what a cancelled job gets to end by itself */
 
 /**
  * struct job_sink - where everything goes; called on the thread of job_run() only
@@ -86,6 +69,7 @@ struct job_secret {
  * @masks: file for values learned from ::add-mask::, on a tmpfs; NULL: not kept
  * @secrets: values for order->secrets and for masking; @masked: further values to mask
  * @log_max: bytes of log kept; @orphan_max_ms: how long the job goes on without an executor
+ * @cancel_ms: what a cancelled job gets to end by itself; 0: JOB_CANCEL_MAX_MS
  * @before_remove: when the job has ended, before its sandbox and workspace are removed; or NULL
  * @keep: leave the workspace (its path is told to before_remove)
  * @resume: go on with this running or ended sandbox (taken), @state: what was committed last
@@ -108,6 +92,7 @@ struct job_options {
         size_t n_masked;
         int64_t log_max;
         int64_t orphan_max_ms;
+        int64_t cancel_ms;
         struct job_sink sink;
         struct job_stop *stop;
         void (*before_remove)(void *data, enum state state, const struct sandbox *sandbox,
@@ -120,8 +105,9 @@ struct job_options {
 };
 
 /** enum job_end - ENDED: `finished` went to the sink; RETURNED: `returned` did, before a step
- *  started; DETACHED: nothing did, the sandbox runs on and everything stays for the next process */
-enum job_end { JOB_ENDED, JOB_RETURNED, JOB_DETACHED };
+ *  started; DETACHED: nothing did, the sandbox runs on and everything stays for the next process;
+ *  ABANDONED: nothing did, everything is removed */
+enum job_end { JOB_ENDED, JOB_RETURNED, JOB_DETACHED, JOB_ABANDONED };
 
 /** struct job_outcome - what the finished result said; free the text with job_outcome_done() */
 struct job_outcome {

@@ -1,0 +1,69 @@
+#pragma once
+/*
+ * run - what the parts of job_run() share; private to them
+ *
+ * job_run.c goes through the phases, run_events.c turns events of argon-step into log and results,
+ * run_follow.c waits, run_plan.c makes the plan. All of it belongs to the thread of job_run().
+ */
+#include <stdbool.h>
+
+#include "base/str.h"
+#include "pipeline/executor/job_run.h"
+#include "pipeline/executor/run_state.h"
+#include "ports/engine.h"
+
+struct channel;
+struct log_cut;
+struct mask_set;
+struct step_event;
+struct step_plan;
+struct watch;
+
+/**
+ * struct run
+ * @dirty: something was given to the sink since the last commit
+ * @broken: the sink could not commit: leave everything as it is
+ * @asked: we told argon-step to stop (cancel, kill or deadline)
+ */
+struct run {
+        const struct job_options *options;
+        const struct order *order;
+        struct run_state state;
+        struct mask_set *masks;
+        struct log_cut *cut;
+        struct channel *channel;
+        struct sandbox *sandbox;
+        struct watch *watch;
+        char *workspace;
+        char *control;
+        char *id_prefix;
+        struct str unmasked; /* lines about values that are too short to mask */
+        uint64_t read;       /* offset after the last event */
+        bool dirty;
+        bool broken;
+        bool asked;
+        struct error *err;
+};
+
+/** run_at() - ms since the attempt began */
+int64_t run_at(const struct run *run);
+/** run_note() - a line of ours in the job's log */
+void run_note(struct run *run, const char *line);
+/** run_event() - a line of the executor about the job; pairs: members of its context */
+void run_event(struct run *run, enum log_severity severity, const char *message,
+               const char *const (*pairs)[2], size_t n);
+/** run_result() - fill in what all results share, number it and give it to the sink */
+void run_result(struct run *run, struct job_result *result);
+/** run_commit() - make what was said durable, then acknowledge; sets run->broken on failure */
+void run_commit(struct run *run);
+
+/** run_handle() - one event of argon-step; Return: -ERROR_INVALID when it cannot be true */
+int run_handle(struct run *run, const struct step_event *event, struct error *err);
+/** run_emit(), run_learned() - for the cutter; data is the run */
+void run_emit(void *data, const struct log_entry *entry);
+void run_learned(void *data, const char *value, size_t n);
+/** run_load_learned() - the masks that an earlier process learned */
+int run_load_learned(struct run *run, struct error *err);
+
+/** run_set_plan() - give the channel what the order says */
+int run_set_plan(struct run *run, struct error *err);
