@@ -7,9 +7,8 @@
 
 /* In the order of `argon help`. */
 static const struct command *const commands[] = {
-        &command_config,
-        &command_version,
-        &command_help,
+        &command_builds, &command_status,  &command_logs,   &command_watch,   &command_rerun,
+        &command_cancel, &command_trigger, &command_config, &command_version, &command_help,
 };
 
 int main(int argc, char **argv)

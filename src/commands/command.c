@@ -249,38 +249,47 @@ static int overview(const struct command *const *commands, size_t n,
         return options_last(values, "help") ? EXIT_GREEN : EXIT_USAGE;
 }
 
-int command_main(const struct command *const *commands, size_t n, int argc, char **argv)
+static int run_argv(struct invocation *invocation, struct option_values *values, int argc,
+                    char **argv)
 {
         const struct command_option *tables[] = {command_common_options, NULL, NULL};
-        struct option_values values = {.n = 0};
-        struct invocation invocation = {
-                .program = argv[0],
-                .commands = commands,
-                .n_commands = n,
-                .values = &values,
-        };
         struct error err = {0};
         int at = 0;
-        int code;
 
-        if (options_parse(&values, tables, true, argc, argv, &at, &err) < 0) {
+        if (options_parse(values, tables, true, argc, argv, &at, &err) < 0) {
                 fprintf(stderr, "argon: %s\nSee 'argon --help'.\n", err.text);
                 return EXIT_USAGE;
         }
         if (at >= argc)
-                return flush_output(overview(commands, n, &values));
-        invocation.command = find_command(commands, n, argv[at]);
-        if (!invocation.command)
-                return unknown_command(commands, n, argv[at]);
+                return overview(invocation->commands, invocation->n_commands, values);
+        invocation->command = find_command(invocation->commands, invocation->n_commands, argv[at]);
+        if (!invocation->command)
+                return unknown_command(invocation->commands, invocation->n_commands, argv[at]);
         argv += at;
         argc -= at;
-        tables[0] = invocation.command->options ? invocation.command->options : no_options;
+        tables[0] = invocation->command->options ? invocation->command->options : no_options;
         tables[1] = command_common_options;
-        if (options_parse(&values, tables, false, argc, argv, &at, &err) < 0)
-                return invocation_usage(&invocation, "%s", err.text);
-        invocation.arguments = argv + at;
-        invocation.n_arguments = argc - at;
-        code = run_command(&invocation);
+        if (options_parse(values, tables, false, argc, argv, &at, &err) < 0)
+                return invocation_usage(invocation, "%s", err.text);
+        invocation->arguments = argv + at;
+        invocation->n_arguments = argc - at;
+        return run_command(invocation);
+}
+
+int command_main(const struct command *const *commands, size_t n, int argc, char **argv)
+{
+        struct option_values values = {.n = 0};
+        struct invocation invocation = {
+                .commands = commands,
+                .n_commands = n,
+                .values = &values,
+                .argv = xcalloc((size_t)argc + 1, sizeof(*argv)),
+        };
+        int code;
+
+        memcpy(invocation.argv, argv, (size_t)argc * sizeof(*argv)); /* getopt permutes */
+        code = run_argv(&invocation, &values, argc, argv);
         settings_freep(&invocation.settings);
+        free(invocation.argv);
         return flush_output(code);
 }

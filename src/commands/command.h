@@ -91,11 +91,11 @@ struct command {
 };
 
 /** struct invocation - one run of a command
- *  @arguments: positional ones; @program: argv[0]
+ *  @arguments: positional ones
  *  @colour_out, @colour_err: whether that stream gets colours; @tty_err: standard error can be
  *  redrawn; @utf8: symbols may be used */
 struct invocation {
-        const char *program;
+        char **argv; /* as it was given, NULL-terminated */
         const struct command *command;
         const struct command *const *commands;
         size_t n_commands;

@@ -21,6 +21,7 @@
 
 #define BUILDS_LIMIT 20
 #define REF_BYTES_MAX 255
+#define REPO_BYTES_MAX 1024
 
 enum http_result builds_list(struct http_request *request, void *data)
 {
@@ -152,11 +153,11 @@ enum http_result jobs_one(struct http_request *request, void *data)
         return HTTP_DONE;
 }
 
+/* id is the request's, which the caller keeps. */
 static bool publish(struct dashboard *dashboard, struct http_request *http,
-                    struct control_request *control)
+                    struct control_request *control, char id[ID_SIZE])
 {
         scoped_str struct str text = STR_INIT;
-        char id[ID_SIZE];
         struct error err = {0};
 
         id_new(id);
@@ -204,6 +205,7 @@ enum http_result builds_rerun(struct http_request *request, void *data)
         scoped(build) struct build *build = find_build(dashboard, request);
         scoped(json) json_t *body = NULL;
         scoped_str struct str jobs = STR_INIT;
+        char id[ID_SIZE];
         struct control_request control = {.kind = CONTROL_RERUN, .repo = "", .ref = ""};
 
         if (!build || !query_body(request, &body))
@@ -221,7 +223,7 @@ enum http_result builds_rerun(struct http_request *request, void *data)
         }
         control.build_id = build->id;
         control.jobs = jobs.data;
-        if (publish(dashboard, request, &control))
+        if (publish(dashboard, request, &control, id))
                 reply_json(request, 202, build_to_rest(build, dashboard->options.url, true));
         return HTTP_DONE;
 }
@@ -230,6 +232,7 @@ enum http_result builds_cancel(struct http_request *request, void *data)
 {
         struct dashboard *dashboard = data;
         scoped(build) struct build *build = find_build(dashboard, request);
+        char id[ID_SIZE];
         struct control_request control = {
                 .kind = CONTROL_CANCEL, .jobs = "", .repo = "", .ref = ""};
 
@@ -241,38 +244,31 @@ enum http_result builds_cancel(struct http_request *request, void *data)
                 return HTTP_DONE;
         }
         control.build_id = build->id;
-        if (publish(dashboard, request, &control))
+        if (publish(dashboard, request, &control, id))
                 reply_json(request, 202, build_to_rest(build, dashboard->options.url, true));
         return HTTP_DONE;
 }
 
-/* Whether a build of the repository exists: its clone URL comes from there. */
-static bool repo_known(struct dashboard *dashboard, struct http_request *request, const char *repo)
+/* OWNER/NAME, or a clone URL */
+static bool repo_allowed(const char *repo)
 {
-        struct build_filter filter = {.repo = repo, .limit = 1};
-        struct build_page page = {0};
-        struct error err = {0};
-        bool known;
+        const char *slash = strchr(repo, '/');
 
-        if (store_builds(dashboard->options.store, &page, &filter, &err) < 0) {
-                http_reply_error(request, &err);
+        if (!slash || slash == repo || !slash[1] || *repo == '-' || strlen(repo) > REPO_BYTES_MAX)
                 return false;
+        for (; *repo; repo++) {
+                if ((unsigned char)*repo <= ' ' || *repo == 0x7f)
+                        return false;
         }
-        known = page.n > 0;
-        build_page_done(&page);
-        if (!known)
-                http_reply_problem(request, 404,
-                                   "no build of '%.128s' is known yet; its first push makes the "
-                                   "repository known",
-                                   repo);
-        return known;
+        return true;
 }
 
+/* A branch, a tag, a commit or a full ref; nothing means the repository's default branch. */
 static bool ref_allowed(const char *ref)
 {
         size_t n = strlen(ref);
 
-        if (n == 0 || n > REF_BYTES_MAX || *ref == '-' || *ref == '/' || strstr(ref, ".."))
+        if (n > REF_BYTES_MAX || *ref == '-' || *ref == '/' || strstr(ref, ".."))
                 return false;
         for (size_t i = 0; i < n; i++) {
                 if ((unsigned char)ref[i] <= ' ' || ref[i] == 0x7f || strchr("~^:?*[\\", ref[i]))
@@ -284,36 +280,50 @@ static bool ref_allowed(const char *ref)
 enum http_result builds_run(struct http_request *request, void *data)
 {
         struct dashboard *dashboard = data;
+        char id[ID_SIZE];
         struct control_request control = {.kind = CONTROL_RUN, .build_id = "", .jobs = ""};
         scoped(json) json_t *body = NULL;
-        scoped_text char *ref = NULL;
         json_t *answer;
-        const char *name;
 
         if (!query_body(request, &body))
                 return HTTP_DONE;
         control.repo = json_text_or(body, "repo", "");
-        name = json_text_or(body, "ref", "");
-        if (!*control.repo || !ref_allowed(name)) {
-                http_reply_problem(request, 400,
-                                   "\"repo\" (OWNER/NAME) and \"ref\" (a branch, or refs/…) are "
-                                   "needed");
+        control.ref = json_text_or(body, "ref", "");
+        if (!repo_allowed(control.repo) || !ref_allowed(control.ref)) {
+                http_reply_problem(
+                        request, 400,
+                        "\"repo\" has to be OWNER/NAME or a clone URL, \"ref\" a branch, "
+                        "a tag, a commit or left out");
                 return HTTP_DONE;
         }
         if (json_object_size(json_object_get(body, "inputs"))) {
                 http_reply_problem(request, 400, "\"inputs\" are not supported yet");
                 return HTTP_DONE;
         }
-        if (!repo_known(dashboard, request, control.repo))
-                return HTTP_DONE;
-        ref = text_format("%s%s", text_starts(name, "refs/") ? "" : "refs/heads/", name);
-        control.ref = ref;
-        if (!publish(dashboard, request, &control))
+        if (!publish(dashboard, request, &control, id))
                 return HTTP_DONE;
         answer = json_object();
         json_set_text(answer, "request", control.id);
         json_set_text(answer, "repo", control.repo);
-        json_set_text(answer, "ref", ref);
+        json_set_text(answer, "ref", control.ref);
         reply_json(request, 202, answer);
+        return HTTP_DONE;
+}
+
+/* The build that a request made, once the orchestrator has taken it. */
+enum http_result builds_of_request(struct http_request *request, void *data)
+{
+        struct dashboard *dashboard = data;
+        const char *id = http_param(request, 0);
+        scoped_text char *delivery = text_format("run-%s", text_or(id, ""));
+        scoped(build) struct build *build = NULL;
+        struct error err = {0};
+
+        if (!id_valid(id))
+                http_reply_problem(request, 404, "no request has the id '%.64s'", text_or(id, ""));
+        else if (store_build_of_delivery(dashboard->options.store, &build, delivery, &err) < 0)
+                http_reply_error(request, &err);
+        else
+                reply_json(request, 200, build_to_rest(build, dashboard->options.url, true));
         return HTTP_DONE;
 }

@@ -31,6 +31,7 @@ static const struct http_route table[] = {
          .body_max = DASHBOARD_BODY_MAX,
          .handler = builds_cancel},
         {.method = "GET", .path = "/api/v1/repos/{}/{}/builds/{}", .handler = builds_of_number},
+        {.method = "GET", .path = "/api/v1/requests/{}", .handler = builds_of_request},
         {.method = "GET", .path = "/api/v1/jobs/{}", .handler = jobs_one},
         {.method = "GET", .path = "/api/v1/jobs/{}/log", .handler = logs_window},
         {.method = "GET", .path = "/api/v1/jobs/{}/log.txt", .handler = logs_text},

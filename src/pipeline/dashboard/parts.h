@@ -57,6 +57,7 @@ void add_utf8(struct str *str, const char *bytes, size_t n);
 enum http_result builds_list(struct http_request *request, void *data);
 enum http_result builds_one(struct http_request *request, void *data);
 enum http_result builds_of_number(struct http_request *request, void *data);
+enum http_result builds_of_request(struct http_request *request, void *data);
 enum http_result builds_run(struct http_request *request, void *data);
 enum http_result builds_rerun(struct http_request *request, void *data);
 enum http_result builds_cancel(struct http_request *request, void *data);
