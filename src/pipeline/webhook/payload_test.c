@@ -7,7 +7,7 @@
 #include "base/scoped.h"
 #include "base/str.h"
 #include "pipeline/webhook/guard.h"
-#include "pipeline/webhook/verdict.h"
+#include "pipeline/webhook/judge.h"
 #include "tests/support/test.h"
 #include "wire/webhook_event.h"
 
@@ -41,25 +41,25 @@ static struct payload *feed(const char *body, size_t size, size_t n, bool form)
         return payload;
 }
 
-static int reach(struct verdict *ret, const char *body, size_t piece, const char *event,
+static int reach(struct judgement *ret, const char *body, size_t piece, const char *event,
                  struct error *err)
 {
         scoped(payload) struct payload *payload = feed(body, strlen(body), piece, false);
         int result = payload_end(payload, err);
 
-        return result < 0 ? result : verdict_reach(ret, payload, event, err);
+        return result < 0 ? result : judge_event(ret, payload, event, err);
 }
 
 TEST("a push has all that the orchestrator needs, however the body is cut")
 {
         for (size_t piece = 0; piece < 40; piece++) {
-                struct verdict verdict = {0};
+                struct judgement judgement = {0};
                 struct error err = {0};
                 struct webhook_event *event;
 
-                assert_ok(reach(&verdict, PUSH, piece, "push", &err), err);
-                event = verdict.event;
-                assert_int_equal(verdict.kind, VERDICT_ACCEPTED);
+                assert_ok(reach(&judgement, PUSH, piece, "push", &err), err);
+                event = judgement.event;
+                assert_int_equal(judgement.kind, JUDGED_ACCEPTED);
                 assert_string_equal(event->repository_url, "https://forge.example/acme/demo.git");
                 assert_string_equal(event->repo_name, "demo");
                 assert_string_equal(event->repo_full_name, "acme/demo");
@@ -73,7 +73,7 @@ TEST("a push has all that the orchestrator needs, however the body is cut")
                 assert_string_equal(event->trigger, "push");
                 assert_string_equal(event->project_type, "cargo");
                 assert_false(event->fork);
-                verdict_done(&verdict);
+                judgement_done(&judgement);
         }
 }
 
@@ -81,83 +81,83 @@ struct judged {
         const char *what;
         const char *event;
         const char *body;
-        enum verdict_kind kind;
+        enum judgement_kind kind;
         const char *reason; /* a part of it */
 };
 
 static const struct judged judged[] = {
-        {"a tag", "push", PUSH_OF("refs/tags/v1", SHA, "false", "x"), VERDICT_ACCEPTED, ""},
+        {"a tag", "push", PUSH_OF("refs/tags/v1", SHA, "false", "x"), JUDGED_ACCEPTED, ""},
         {"a branch with a slash", "push", PUSH_OF("refs/heads/a/b", SHA, "false", "x"),
-         VERDICT_ACCEPTED, ""},
-        {"a deleted branch", "push", PUSH_OF("refs/heads/x", ZEROS, "true", "x"), VERDICT_IGNORED,
+         JUDGED_ACCEPTED, ""},
+        {"a deleted branch", "push", PUSH_OF("refs/heads/x", ZEROS, "true", "x"), JUDGED_IGNORED,
          "branch was deleted"},
-        {"a deleted tag", "push", PUSH_OF("refs/tags/x", ZEROS, "true", "x"), VERDICT_IGNORED,
+        {"a deleted tag", "push", PUSH_OF("refs/tags/x", ZEROS, "true", "x"), JUDGED_IGNORED,
          "tag was deleted"},
-        {"a note", "push", PUSH_OF("refs/notes/x", SHA, "false", "x"), VERDICT_IGNORED,
+        {"a note", "push", PUSH_OF("refs/notes/x", SHA, "false", "x"), JUDGED_IGNORED,
          "neither a branch nor a tag"},
         {"[skip ci]", "push", PUSH_OF("refs/heads/x", SHA, "false", "Words [skip ci]"),
-         VERDICT_IGNORED, "[skip ci]"},
+         JUDGED_IGNORED, "[skip ci]"},
         {"[CI SKIP]", "push", PUSH_OF("refs/heads/x", SHA, "false", "A\\n\\n[CI SKIP] b"),
-         VERDICT_IGNORED, "[skip ci]"},
+         JUDGED_IGNORED, "[skip ci]"},
         {"an opened pull request", "pull_request",
-         PULL_OF("opened", "{\"full_name\":\"acme/demo\"}"), VERDICT_ACCEPTED, ""},
+         PULL_OF("opened", "{\"full_name\":\"acme/demo\"}"), JUDGED_ACCEPTED, ""},
         {"a synchronized pull request", "pull_request",
-         PULL_OF("synchronize", "{\"full_name\":\"acme/demo\"}"), VERDICT_ACCEPTED, ""},
-        {"a reopened pull request", "pull_request", PULL_OF("reopened", "null"), VERDICT_ACCEPTED,
+         PULL_OF("synchronize", "{\"full_name\":\"acme/demo\"}"), JUDGED_ACCEPTED, ""},
+        {"a reopened pull request", "pull_request", PULL_OF("reopened", "null"), JUDGED_ACCEPTED,
          ""},
-        {"a closed pull request", "pull_request", PULL_OF("closed", "null"), VERDICT_IGNORED,
+        {"a closed pull request", "pull_request", PULL_OF("closed", "null"), JUDGED_IGNORED,
          "closed"},
-        {"a ping", "ping", "{\"zen\":\"Keep it\",\"hook_id\":1}", VERDICT_PONG, ""},
+        {"a ping", "ping", "{\"zen\":\"Keep it\",\"hook_id\":1}", JUDGED_PONG, ""},
         {"a new branch", "create", "{\"ref\":\"x\",\"ref_type\":\"branch\"," REPOSITORY "}",
-         VERDICT_IGNORED, "new branch"},
+         JUDGED_IGNORED, "new branch"},
         {"a deleted ref", "delete", "{\"ref\":\"x\",\"ref_type\":\"tag\"," REPOSITORY "}",
-         VERDICT_IGNORED, "tag was deleted"},
-        {"an event that nobody knows", "star", "{\"action\":\"created\"}", VERDICT_IGNORED,
+         JUDGED_IGNORED, "tag was deleted"},
+        {"an event that nobody knows", "star", "{\"action\":\"created\"}", JUDGED_IGNORED,
          "'star'"},
-        {"an empty object", "fork", " {} ", VERDICT_IGNORED, "'fork'"},
+        {"an empty object", "fork", " {} ", JUDGED_IGNORED, "'fork'"},
 };
 
 TEST("each event is judged, with the reason for what is left alone")
 {
         for (size_t i = 0; i < sizeof(judged) / sizeof(*judged); i++) {
                 const struct judged *j = &judged[i];
-                struct verdict verdict = {0};
+                struct judgement judgement = {0};
                 struct error err = {0};
 
-                if (reach(&verdict, j->body, 0, j->event, &err) < 0)
+                if (reach(&judgement, j->body, 0, j->event, &err) < 0)
                         fail_msg("%s: %s", j->what, err.text);
-                if (verdict.kind != j->kind || !strstr(verdict.reason, j->reason))
-                        fail_msg("%s: %d, %s", j->what, verdict.kind, verdict.reason);
-                verdict_done(&verdict);
+                if (judgement.kind != j->kind || !strstr(judgement.reason, j->reason))
+                        fail_msg("%s: %d, %s", j->what, judgement.kind, judgement.reason);
+                judgement_done(&judgement);
         }
 }
 
 TEST("a tag is built at its commit, a pull request at its head")
 {
-        struct verdict verdict = {0};
+        struct judgement judgement = {0};
         struct error err = {0};
 
-        assert_ok(reach(&verdict,
+        assert_ok(reach(&judgement,
                         PUSH_OF("refs/tags/v1.0", "1111111111111111111111111111111111111111",
                                 "false", "x"),
                         0, "push", &err),
                   err);
-        assert_string_equal(verdict.event->trigger, "tag");
-        assert_string_equal(verdict.event->branch, "v1.0");
-        assert_string_equal(verdict.event->commit, SHA);
-        verdict_done(&verdict);
-        assert_ok(reach(&verdict, PULL_OF("opened", "{\"full_name\":\"acme/demo\"}"), 0,
+        assert_string_equal(judgement.event->trigger, "tag");
+        assert_string_equal(judgement.event->branch, "v1.0");
+        assert_string_equal(judgement.event->commit, SHA);
+        judgement_done(&judgement);
+        assert_ok(reach(&judgement, PULL_OF("opened", "{\"full_name\":\"acme/demo\"}"), 0,
                         "pull_request", &err),
                   err);
-        assert_string_equal(verdict.event->trigger, "pull_request");
-        assert_string_equal(verdict.event->ref, "refs/pull/7/head");
-        assert_string_equal(verdict.event->branch, "topic/x");
-        assert_string_equal(verdict.event->commit, SHA);
-        assert_string_equal(verdict.event->pusher, "eve");
-        assert_int_equal(verdict.event->pull_request, 7);
-        assert_string_equal(verdict.event->pull_request_title, "Better");
-        assert_false(verdict.event->fork);
-        verdict_done(&verdict);
+        assert_string_equal(judgement.event->trigger, "pull_request");
+        assert_string_equal(judgement.event->ref, "refs/pull/7/head");
+        assert_string_equal(judgement.event->branch, "topic/x");
+        assert_string_equal(judgement.event->commit, SHA);
+        assert_string_equal(judgement.event->pusher, "eve");
+        assert_int_equal(judgement.event->pull_request, 7);
+        assert_string_equal(judgement.event->pull_request_title, "Better");
+        assert_false(judgement.event->fork);
+        judgement_done(&judgement);
 }
 
 TEST("a pull request whose head is in another repository, or in none any more, is from a fork")
@@ -169,12 +169,12 @@ TEST("a pull request whose head is in another repository, or in none any more, i
         };
 
         for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
-                struct verdict verdict = {0};
+                struct judgement judgement = {0};
                 struct error err = {0};
 
-                assert_ok(reach(&verdict, bodies[i], 0, "pull_request", &err), err);
-                assert_true(verdict.event->fork);
-                verdict_done(&verdict);
+                assert_ok(reach(&judgement, bodies[i], 0, "pull_request", &err), err);
+                assert_true(judgement.event->fork);
+                judgement_done(&judgement);
         }
 }
 
@@ -239,10 +239,10 @@ TEST("what is not JSON, not UTF-8 or not the event of the header is refused, how
         for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
                 for (size_t piece = 0; piece < 3; piece++) {
                         const struct refused *r = &refused[i];
-                        struct verdict verdict = {0};
+                        struct judgement judgement = {0};
                         struct error err = {0};
 
-                        if (reach(&verdict, r->body, piece, r->event, &err) != -ERROR_INVALID)
+                        if (reach(&judgement, r->body, piece, r->event, &err) != -ERROR_INVALID)
                                 fail_msg("taken: %s %s", r->event, r->body);
                         if (!strstr(err.text, r->says))
                                 fail_msg("%s %s: %s", r->event, r->body, err.text);
@@ -300,13 +300,13 @@ TEST("a form gives the same as its JSON, whatever stands beside it")
         str_add(&form, "&payloads=1");
         for (size_t piece = 0; piece < 10; piece++) {
                 scoped(payload) struct payload *payload = feed(form.data, form.len, piece, true);
-                struct verdict verdict = {0};
+                struct judgement judgement = {0};
                 struct error err = {0};
 
                 assert_ok(payload_end(payload, &err), err);
-                assert_ok(verdict_reach(&verdict, payload, "push", &err), err);
-                assert_string_equal(verdict.event->message, "Say é 😀\nmore");
-                verdict_done(&verdict);
+                assert_ok(judge_event(&judgement, payload, "push", &err), err);
+                assert_string_equal(judgement.event->message, "Say é 😀\nmore");
+                judgement_done(&judgement);
         }
 }
 

@@ -23,7 +23,7 @@
 #include "domain/signature.h"
 #include "pipeline/webhook/payload.h"
 #include "pipeline/webhook/relay.h"
-#include "pipeline/webhook/verdict.h"
+#include "pipeline/webhook/judge.h"
 #include "ports/bus.h"
 #include "ports/store.h"
 #include "wire/webhook_event.h"
@@ -191,7 +191,7 @@ struct taken {
         const char *id;
         const char *event;
         char sha256[65];
-        struct verdict verdict;
+        struct judgement judgement;
         struct str message;
 };
 
@@ -211,10 +211,10 @@ static void answer(struct http_request *request, int status, const char *id, con
 
 static int encode(struct taken *taken, struct error *err)
 {
-        struct webhook_event *event = taken->verdict.event;
+        struct webhook_event *event = taken->judgement.event;
         char id[ID_SIZE];
 
-        if (taken->verdict.kind != VERDICT_ACCEPTED)
+        if (taken->judgement.kind != JUDGED_ACCEPTED)
                 return 0;
         id_new(id);
         event->id = arena_copy(event->arena, id);
@@ -231,18 +231,18 @@ static int encode(struct taken *taken, struct error *err)
 static int journal(struct webhook *webhook, const struct taken *taken, char first[72],
                    struct error *err)
 {
-        bool accepted = taken->verdict.kind == VERDICT_ACCEPTED;
-        bool pong = taken->verdict.kind == VERDICT_PONG;
+        bool accepted = taken->judgement.kind == JUDGED_ACCEPTED;
+        bool pong = taken->judgement.kind == JUDGED_PONG;
         struct delivery delivery = {
                 .id = taken->id,
                 .event = taken->event,
-                .repo = taken->verdict.event->repo_full_name,
+                .repo = taken->judgement.event->repo_full_name,
                 .sha256 = taken->sha256,
                 .message = taken->message.data,
                 .received_at = wall_ms(),
                 .result = accepted ? "accepted" : "ignored",
-                .reason =
-                        pong ? "the forge tried whether this hook is there" : taken->verdict.reason,
+                .reason = pong ? "the forge tried whether this hook is there"
+                               : taken->judgement.reason,
                 .outcome = "",
                 .outcome_reason = "",
                 .build_id = "",
@@ -281,7 +281,7 @@ static void refuse_unavailable(struct webhook *webhook, struct http_request *req
 
 static void log_taken(const struct taken *taken, const char *result)
 {
-        const struct webhook_event *event = taken->verdict.event;
+        const struct webhook_event *event = taken->judgement.event;
         scoped(json) json_t *json = json_object();
         scoped_str struct str context = STR_INIT;
         struct log_context with = about;
@@ -295,7 +295,7 @@ static void log_taken(const struct taken *taken, const char *result)
         with.context = context.data;
         log_event(LOG_INFO, &with, "Delivery %s: %s of %s%s%s", result, taken->event,
                   text_or(event->repo_full_name, "no repository"),
-                  *taken->verdict.reason ? ": " : "", taken->verdict.reason);
+                  *taken->judgement.reason ? ": " : "", taken->judgement.reason);
 }
 
 static void answer_duplicate(struct webhook *webhook, struct http_request *request,
@@ -328,15 +328,15 @@ static void settle(struct webhook *webhook, struct http_request *request, struct
                 return;
         }
         store_seen(webhook, false, NULL);
-        if (taken->verdict.kind == VERDICT_PONG) {
+        if (taken->judgement.kind == JUDGED_PONG) {
                 count(webhook, PINGS);
                 answer(request, 200, taken->id, "pong", "");
         } else if (result == -ERROR_CONFLICT) {
                 answer_duplicate(webhook, request, taken, first);
-        } else if (taken->verdict.kind == VERDICT_IGNORED) {
+        } else if (taken->judgement.kind == JUDGED_IGNORED) {
                 count(webhook, IGNORED);
                 log_taken(taken, "ignored");
-                answer(request, 200, taken->id, "ignored", taken->verdict.reason);
+                answer(request, 200, taken->id, "ignored", taken->judgement.reason);
         } else {
                 count(webhook, ACCEPTED);
                 relay_wake(webhook->relay);
@@ -362,7 +362,7 @@ static bool judge(struct http_request *request, struct taking *taking, struct ta
         if (!taken->event)
                 return false;
         if (payload_end(taking->payload, &err) < 0 ||
-            verdict_reach(&taken->verdict, taking->payload, taken->event, &err) < 0) {
+            judge_event(&taken->judgement, taking->payload, taken->event, &err) < 0) {
                 http_reply_error(request, &err);
                 return false;
         }
@@ -382,7 +382,7 @@ static enum http_result handle(struct http_request *request, void *data)
         }
         if (judge(request, taking, &taken)) {
                 settle(webhook, request, &taken);
-                verdict_done(&taken.verdict);
+                judgement_done(&taken.judgement);
         } else {
                 count(webhook, REFUSED_REQUEST);
         }
