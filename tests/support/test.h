@@ -37,12 +37,12 @@ static size_t test_count;
         static void function(void **state)
 
 /* A test that empties its environment still speaks TAP when it was asked to. */
-#define TEST_MAIN()                                                                                \
-        int main(void)                                                                             \
-        {                                                                                          \
-                if (getenv("CMOCKA_MESSAGE_OUTPUT"))                                               \
-                        cmocka_set_message_output(CM_OUTPUT_TAP);                                  \
-                return _cmocka_run_group_tests(__FILE__, test_list, test_count, NULL, NULL);       \
+#define TEST_MAIN()                                                                          \
+        int main(void)                                                                       \
+        {                                                                                    \
+                if (getenv("CMOCKA_MESSAGE_OUTPUT"))                                         \
+                        cmocka_set_message_output(CM_OUTPUT_TAP);                            \
+                return _cmocka_run_group_tests(__FILE__, test_list, test_count, NULL, NULL); \
         }
 
 /** assert_ok() - the call returned 0; else its error is shown */
