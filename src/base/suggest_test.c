@@ -4,6 +4,8 @@
 
 #include "tests/support/test.h"
 
+#include "base/banned.h"
+
 static const char *const words[] = {"rerun", "builds", "status", "cancel", "completion", "up"};
 
 static const char *meant(const char *word)

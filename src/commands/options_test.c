@@ -7,6 +7,8 @@
 
 #include "tests/support/test.h"
 
+#include "base/banned.h"
+
 static const struct command_option own[] = {
         {"follow", 'f', NULL, "", NULL},
         {"lines", 'n', "N", "", NULL},

@@ -13,6 +13,8 @@
 
 #include "tests/support/test.h"
 
+#include "base/banned.h"
+
 /* A folder of its own for each test, as HOME; nothing of the machine's environment shines in. */
 static char *make_home(void)
 {

@@ -23,8 +23,9 @@ bool check_full(const struct check *check)
         return check->findings->errors + check->findings->warnings >= CHECK_FINDINGS_MAX;
 }
 
-static void add(struct check *check, enum finding_severity severity, struct yaml_place place,
-                const char *rule, const char *hint, const char *format, va_list args)
+__attribute__((__format__(__printf__, 6, 0))) static void
+add(struct check *check, enum finding_severity severity, struct yaml_place place, const char *rule,
+    const char *hint, const char *format, va_list args)
 {
         struct findings *findings = check->findings;
         scoped_str struct str message = STR_INIT;

@@ -92,7 +92,8 @@ static void set_limits(const struct docker *docker, json_t *host, const struct s
 
 static void set_strict(json_t *body, json_t *host, const struct sandbox_spec *spec)
 {
-        int64_t tmp = spec->memory > 0 && spec->memory / 2 < TMP_SIZE_MAX ? spec->memory / 2 : TMP_SIZE_MAX;
+        int64_t tmp = spec->memory > 0 && spec->memory / 2 < TMP_SIZE_MAX ? spec->memory / 2
+                                                                          : TMP_SIZE_MAX;
 
         json_set_text(body, "User", "0:0"); /* of argon-step, which gives it up */
         json_set_bool(host, "ReadonlyRootfs", true);

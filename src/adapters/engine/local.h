@@ -15,6 +15,6 @@ struct engine;
 struct engine_options;
 struct error;
 
-/** local_engine_open() - Return: 0, or -ERROR_UNAVAILABLE when bubblewrap is missing or may not make
- *  namespaces here; the text says what to do */
+/** local_engine_open() - Return: 0, or -ERROR_UNAVAILABLE when bubblewrap is missing or may not
+ * make namespaces here; the text says what to do */
 int local_engine_open(struct engine **ret, const struct engine_options *options, struct error *err);
