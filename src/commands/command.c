@@ -122,7 +122,6 @@ int invocation_settings(struct invocation *invocation, bool client, struct setti
                         struct error *err)
 {
         struct settings_flag flags[FLAGS_MAX];
-        scoped_text char *names = NULL;
         size_t n = 0;
 
         for (size_t i = 0; i < invocation->values->n && !invocation->settings; i++) {

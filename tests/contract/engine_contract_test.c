@@ -376,7 +376,6 @@ TEST("a job gets no more processor time than its limit")
 static void fill_disk(const char *folder)
 {
         struct job job;
-        scoped_talk struct talk talk = {.output = STR_INIT};
         struct sandbox_end end = {0};
         struct error err = {0};
         scoped_text char *script = text_format(

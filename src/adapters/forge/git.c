@@ -173,9 +173,7 @@ static int count_packs(const char *mirror)
 static void tidy_mirror(struct git_forge *forge, const char *mirror)
 {
         scoped_process_result struct process_result refs = PROCESS_RESULT_INIT;
-        scoped_process_result struct process_result deleted = PROCESS_RESULT_INIT;
         scoped_process_result struct process_result packed = PROCESS_RESULT_INIT;
-        scoped_str struct str commands = STR_INIT;
         struct git_command command = {
                 .options = &forge->options, .folder = mirror, .allow = "", .cancel_fd = -1};
         int n = 0;

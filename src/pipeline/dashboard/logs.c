@@ -164,7 +164,6 @@ enum http_result logs_list(struct http_request *request, void *data)
                 .cursor = http_query(request, "cursor"),
         };
         scoped_str struct str text = STR_INIT;
-        scoped(json) json_t *next = NULL;
         struct log_page page = {0};
         struct error err = {0};
         int64_t limit;

@@ -10,18 +10,18 @@
 
 #include "base/banned.h"
 
-void verdict_done(struct verdict *verdict)
+void cause_done(struct cause *verdict)
 {
         free(verdict->text);
         verdict->text = NULL;
 }
 
-void verdict_set(struct verdict *verdict, enum state state, enum reason reason, const char *text)
+void cause_set(struct cause *verdict, enum state state, enum reason reason, const char *text)
 {
         char *copy = text_copy(text_or(text, ""));
 
-        verdict_done(verdict);
-        *verdict = (struct verdict){
+        cause_done(verdict);
+        *verdict = (struct cause){
                 .state = state, .reason = reason, .text = copy, .exit_code = -1, .step = -1};
 }
 
@@ -147,7 +147,7 @@ static const char *sentence_of(enum step_cause cause, bool asked)
         }
 }
 
-static void fill(struct verdict *ret, const struct order *order, struct mapped mapped,
+static void fill(struct cause *ret, const struct order *order, struct mapped mapped,
                  enum step_cause cause, const char *text, int step, int exit_code, int signal,
                  bool asked)
 {
@@ -163,13 +163,13 @@ static void fill(struct verdict *ret, const struct order *order, struct mapped m
                 str_add(&sentence, sentence_of(cause, asked));
         if (sentence.len == 0 && mapped.state != STATE_SUCCESS)
                 add_end(&sentence, exit_code, signal);
-        verdict_set(ret, mapped.state, mapped.reason, sentence.data);
+        cause_set(ret, mapped.state, mapped.reason, sentence.data);
         ret->exit_code = exit_code;
         ret->signal = signal;
         ret->step = step;
 }
 
-void cause_of_step(struct verdict *ret, const struct order *order,
+void cause_of_step(struct cause *ret, const struct order *order,
                    const struct step_finished *finished, bool asked)
 {
         struct mapped mapped =
@@ -222,7 +222,7 @@ static enum step_cause cause_of_result(const struct step_job_end *end)
         }
 }
 
-void cause_of_job(struct verdict *ret, const struct order *order, const struct step_job_end *end,
+void cause_of_job(struct cause *ret, const struct order *order, const struct step_job_end *end,
                   bool asked)
 {
         const char *text = end->result == STEP_JOB_SUCCESS ? "" : end->text;
@@ -236,7 +236,7 @@ void cause_of_job(struct verdict *ret, const struct order *order, const struct s
                 ret->exit_code = 0;
 }
 
-void cause_of_sandbox(struct verdict *ret, const struct order *order, const struct sandbox_end *end)
+void cause_of_sandbox(struct cause *ret, const struct order *order, const struct sandbox_end *end)
 {
         scoped_str struct str text = STR_INIT;
         struct mapped mapped = {STATE_ERROR, REASON_ENGINE_UNAVAILABLE};
@@ -251,13 +251,13 @@ void cause_of_sandbox(struct verdict *ret, const struct order *order, const stru
         else if (text.len == 0)
                 str_printf(&text, "the sandbox was ended from outside (exit code %d)",
                            end->exit_code);
-        verdict_set(ret, mapped.state, mapped.reason, text.data);
+        cause_set(ret, mapped.state, mapped.reason, text.data);
 }
 
-void cause_of_deadline(struct verdict *ret, const struct order *order)
+void cause_of_deadline(struct cause *ret, const struct order *order)
 {
         scoped_str struct str text = STR_INIT;
 
         add_seconds(&text, order->timeout_ms);
-        verdict_set(ret, STATE_TIMEOUT, REASON_TIMEOUT, text.data);
+        cause_set(ret, STATE_TIMEOUT, REASON_TIMEOUT, text.data);
 }

@@ -14,8 +14,8 @@ struct step_finished;
 struct step_job_end;
 struct str;
 
-/** struct verdict - @text: a sentence, not yet masked; init with VERDICT_INIT, free its text */
-struct verdict {
+/** struct cause - @text: a sentence, not yet masked; init with VERDICT_INIT, free its text */
+struct cause {
         enum state state;
         enum reason reason;
         char *text;
@@ -24,20 +24,20 @@ struct verdict {
         int step;
 };
 
-void verdict_done(struct verdict *verdict);
-/** verdict_set() - replace all of it; the text is copied */
-void verdict_set(struct verdict *verdict, enum state state, enum reason reason, const char *text);
+void cause_done(struct cause *verdict);
+/** cause_set() - replace all of it; the text is copied */
+void cause_set(struct cause *verdict, enum state state, enum reason reason, const char *text);
 
 /** cause_of_step() - @asked: we asked argon-step to stop: then `stopped` is our cancel */
-void cause_of_step(struct verdict *ret, const struct order *order,
+void cause_of_step(struct cause *ret, const struct order *order,
                    const struct step_finished *finished, bool asked);
-void cause_of_job(struct verdict *ret, const struct order *order, const struct step_job_end *end,
+void cause_of_job(struct cause *ret, const struct order *order, const struct step_job_end *end,
                   bool asked);
 /** cause_of_sandbox() - it ended without a word from argon-step */
-void cause_of_sandbox(struct verdict *ret, const struct order *order,
+void cause_of_sandbox(struct cause *ret, const struct order *order,
                       const struct sandbox_end *end);
 /** cause_of_deadline() - argon-step did not keep the job's time limit, we did */
-void cause_of_deadline(struct verdict *ret, const struct order *order);
+void cause_of_deadline(struct cause *ret, const struct order *order);
 
 /** str_add_size() - "512 MiB", "1.5 GiB", "100 bytes" */
 void str_add_size(struct str *str, int64_t bytes);

@@ -187,7 +187,7 @@ static void note_conditions(struct run *run)
 
 static void judge(struct run *run, enum state state, enum reason reason, const char *text)
 {
-        verdict_set(&run->state.verdict, state, reason, text);
+        cause_set(&run->state.verdict, state, reason, text);
         run->state.phase = RUN_PHASE_JUDGED;
         run->dirty = true;
 }
@@ -361,7 +361,7 @@ static void prepare(struct run *run)
 
 static void end_open_step(struct run *run)
 {
-        const struct verdict *verdict = &run->state.verdict;
+        const struct cause *verdict = &run->state.verdict;
         scoped_str struct str tail = STR_INIT;
         struct job_result result = {
                 .kind = RESULT_STEP_FINISHED,
@@ -386,7 +386,7 @@ static void end_open_step(struct run *run)
 
 static void say_end(struct run *run)
 {
-        const struct verdict *verdict = &run->state.verdict;
+        const struct cause *verdict = &run->state.verdict;
         enum log_severity severity = LOG_INFO;
         const char *message = "Job completed successfully";
 
@@ -404,7 +404,7 @@ static void say_end(struct run *run)
 
 static void finish(struct run *run)
 {
-        const struct verdict *verdict = &run->state.verdict;
+        const struct cause *verdict = &run->state.verdict;
         struct job_result result = {.kind = RESULT_FINISHED};
 
         if (FAILPOINT("executor.after_exit"))
@@ -542,7 +542,7 @@ static enum job_end phases(struct run *run)
 
 static void fill_outcome(struct job_outcome *ret, struct run *run, enum job_end end)
 {
-        const struct verdict *verdict = &run->state.verdict;
+        const struct cause *verdict = &run->state.verdict;
         scoped_str struct str text = STR_INIT;
 
         mask_text(run->masks, verdict->text, strlen(verdict->text), &text);

@@ -131,7 +131,7 @@ static void handle_output(struct run *run, const struct step_output *output, uin
 
 /* What the reader of the log would otherwise not understand from the output alone. */
 static void note_finished(struct run *run, const struct step_finished *finished,
-                          const struct verdict *verdict)
+                          const struct cause *verdict)
 {
         int step = (int)finished->step;
         int64_t at = entry_time(run, finished->ms);
@@ -143,7 +143,7 @@ static void note_finished(struct run *run, const struct step_finished *finished,
 }
 
 static void result_finished(struct run *run, const struct step_finished *finished,
-                            const struct verdict *verdict)
+                            const struct cause *verdict)
 {
         scoped_str struct str tail = STR_INIT;
         struct job_result result = {
@@ -172,7 +172,7 @@ static void handle_finished(struct run *run, const struct step_finished *finishe
         int step = (int)finished->step;
         scoped_text char *code = text_format("%d", finished->exit_code);
         scoped_text char *ms = text_format("%lld", (long long)finished->duration_ms);
-        struct verdict verdict = {0};
+        struct cause verdict = {0};
 
         log_cut_flush(run->cut, step, clock_ms(), entry_time(run, finished->ms));
         cause_of_step(&verdict, run->order, finished, run->asked);
@@ -181,7 +181,7 @@ static void handle_finished(struct run *run, const struct step_finished *finishe
         run->state.step_running = false;
         tell_step(run, "Step finished", step,
                   (const char *const[][2]){{"exit_code", code}, {"duration_ms", ms}}, 2);
-        verdict_done(&verdict);
+        cause_done(&verdict);
 }
 
 static void handle_end(struct run *run, const struct step_job_end *end)

@@ -52,7 +52,7 @@ struct follow {
 
 static void judge(struct run *run, enum state state, enum reason reason, const char *text)
 {
-        verdict_set(&run->state.verdict, state, reason, text);
+        cause_set(&run->state.verdict, state, reason, text);
         run->state.phase = RUN_PHASE_JUDGED;
         run->dirty = true;
 }
@@ -115,11 +115,11 @@ static void judge_ended(struct follow *follow)
         if (follow->late)
                 cause_of_deadline(&run->state.verdict, run->order);
         else if (follow->silent)
-                verdict_set(&run->state.verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE,
+                cause_set(&run->state.verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE,
                             "argon-step did not connect: the sandbox does not run it, or cannot "
                             "reach its control folder");
         else if (run->asked)
-                verdict_set(&run->state.verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
+                cause_set(&run->state.verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
         else
                 cause_of_sandbox(&run->state.verdict, run->order, &follow->end);
         run->state.phase = RUN_PHASE_JUDGED;
@@ -130,7 +130,7 @@ static void judge_ended(struct follow *follow)
 static void correct_verdict(struct follow *follow)
 {
         struct run *run = follow->run;
-        struct verdict *verdict = &run->state.verdict;
+        struct cause *verdict = &run->state.verdict;
 
         if (verdict->state == STATE_SUCCESS)
                 return;

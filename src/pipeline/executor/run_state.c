@@ -14,12 +14,12 @@
 void run_state_init(struct run_state *state)
 {
         *state = (struct run_state){.begun_boot = clock_boot_ms(), .zero = -1, .step = -1};
-        verdict_set(&state->verdict, STATE_ERROR, REASON_INTERNAL, "");
+        cause_set(&state->verdict, STATE_ERROR, REASON_INTERNAL, "");
 }
 
 void run_state_done(struct run_state *state)
 {
-        verdict_done(&state->verdict);
+        cause_done(&state->verdict);
 }
 
 void run_state_save(const struct run_state *state, struct log_cut *cut, struct str *ret)
@@ -48,7 +48,7 @@ void run_state_save(const struct run_state *state, struct log_cut *cut, struct s
         log_cut_save(cut, ret);
 }
 
-static void load_verdict(struct verdict *verdict, struct unpack *from)
+static void load_verdict(struct cause *verdict, struct unpack *from)
 {
         enum state state = (enum state)unpack_int(from);
         enum reason reason = (enum reason)unpack_int(from);
@@ -56,7 +56,7 @@ static void load_verdict(struct verdict *verdict, struct unpack *from)
         const char *text = unpack_bytes(from, &n);
         scoped_text char *copy = text_format("%.*s", (int)n, text);
 
-        verdict_set(verdict, state, reason, copy);
+        cause_set(verdict, state, reason, copy);
         verdict->exit_code = (int)unpack_int(from);
         verdict->signal = (int)unpack_int(from);
         verdict->step = (int)unpack_int(from);

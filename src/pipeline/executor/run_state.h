@@ -52,7 +52,7 @@ struct run_state {
         int64_t first_line;
         int64_t last_line;
         bool cancelled;
-        struct verdict verdict;
+        struct cause verdict;
 };
 
 void run_state_init(struct run_state *state);
