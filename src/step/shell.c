@@ -25,7 +25,7 @@ struct known_shell {
 };
 
 static const struct known_shell known_shells[] = {
-        {"sh", {"sh"}, {"-e"}},
+        {"sh", {"sh", "/bin/sh"}, {"-e"}},
         {"bash", {"bash"}, {"-e", "-o", "pipefail"}},
         {"python", {"python", "python3"}, {0}},
 };
