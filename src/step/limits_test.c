@@ -1,8 +1,6 @@
 /*
  * How steps and jobs end when they do not end by themselves.
  */
-#include <dirent.h>
-
 #include "tests/support/step_run.h"
 
 #include "base/banned.h"
@@ -121,8 +119,6 @@ static void leave_daemons(int flags)
                            "while :; do sleep 0.05; done) & while :; do sleep 0.05; done\" & done; "
                            "sleep 0.2; echo left"}};
         struct run run;
-        char path[64];
-        scoped_str struct str left = STR_INIT;
 
         run_init(&run);
         run_start(&run, flags);
@@ -131,7 +127,6 @@ static void leave_daemons(int flags)
         run_follow(&run, NULL);
         assert_true(run.end.killed >= 6);
         assert_int_equal(run_wait(&run), 0);
-        snprintf(path, sizeof(path), "/proc/%d", (int)run.pid);
         run_done(&run);
 }
 
