@@ -1,7 +1,6 @@
 #include "base/http_server.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,6 +13,7 @@
 #include "base/error.h"
 #include "base/scoped.h"
 #include "base/str.h"
+#include "tests/support/raw_http.h"
 #include "tests/support/test.h"
 
 #include "base/banned.h"
@@ -182,88 +182,16 @@ static void stop(struct fixture *f)
         free(f->address);
 }
 
-static int dial(const struct fixture *f)
-{
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_port = htons((uint16_t)f->port),
-                                      .sin_addr = {htonl(INADDR_LOOPBACK)}};
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        assert_true(fd >= 0);
-        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-        return fd;
-}
-
-static void send_bytes(int fd, const char *bytes, size_t n)
-{
-        while (n) {
-                ssize_t sent = send(fd, bytes, n, MSG_NOSIGNAL);
-
-                if (sent <= 0)
-                        return; /* the server may close before it has read all */
-                bytes += sent;
-                n -= (size_t)sent;
-        }
-}
-
-static void send_text(int fd, const char *text)
-{
-        send_bytes(fd, text, strlen(text));
-}
-
-/* Everything until the server closes, or ms without a byte; Return: whether it closed. */
-static bool read_all(int fd, struct str *ret, int ms)
-{
-        for (;;) {
-                struct pollfd poll_fd = {fd, POLLIN, 0};
-                char bytes[65536];
-                ssize_t n;
-
-                if (poll(&poll_fd, 1, ms) <= 0)
-                        return false;
-                n = recv(fd, bytes, sizeof(bytes), 0);
-                if (n <= 0)
-                        return true;
-                str_add_bytes(ret, bytes, (size_t)n);
-        }
-}
-
 /* One connection on which bytes are sent; the answer, with "<closed>" when the server closed it. */
 static char *exchange_bytes(const struct fixture *f, const char *bytes, size_t n)
 {
-        struct str answer = STR_INIT;
-        scoped_fd int fd = dial(f);
-
-        send_bytes(fd, bytes, n);
-        if (read_all(fd, &answer, 300))
-                str_add(&answer, "<closed>");
-        return str_steal(&answer);
+        return raw_exchange(f->port, bytes, n);
 }
 
 static char *exchange(const struct fixture *f, const char *text)
 {
-        return exchange_bytes(f, text, strlen(text));
+        return raw_exchange(f->port, text, strlen(text));
 }
-
-static int status_of(const char *answer)
-{
-        return text_starts(answer, "HTTP/1.1 ") ? (int)strtol(answer + 9, NULL, 10) : 0;
-}
-
-static int count_answers(const char *text)
-{
-        int count = 0;
-
-        for (const char *p = text; (p = strstr(p, "HTTP/1.1 ")); p++)
-                count++;
-        return count;
-}
-
-#define assert_status(answer, status)                                             \
-        do {                                                                      \
-                if (status_of(answer) != (status))                                \
-                        fail_msg("expected %d, got: %.300s", (status), (answer)); \
-        } while (0)
 
 TEST("a route answers, and the connection is kept")
 {
@@ -272,7 +200,7 @@ TEST("a route answers, and the connection is kept")
                                                 "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
 
         assert_status(answer, 200);
-        assert_int_equal(count_answers(answer), 2);
+        assert_int_equal(raw_answers(answer), 2);
         assert_non_null(strstr(answer, "{\"hello\":true}"));
         assert_null(strstr(answer, "<closed>"));
         stop(&f);
@@ -446,7 +374,7 @@ TEST("what could be read as two requests is refused, and nothing behind it is re
         for (size_t i = 0; i < sizeof(smuggling) / sizeof(*smuggling); i++) {
                 const struct shape *shape = &smuggling[i];
                 scoped_text char *answer = exchange_bytes(&f, shape->bytes, shape->n);
-                int status = status_of(answer);
+                int status = raw_status(answer);
 
                 /* A malformed Content-Length is told twice by libmicrohttpd itself. */
                 if ((status && status < 400) || strstr(answer, "HTTP/1.1 2") ||
@@ -481,15 +409,15 @@ TEST("more than 100 headers, a head of 64 KiB and a target of 9000 bytes are ref
                 str_printf(&many, "X-%d: 1\r\n", i);
         str_add(&many, "\r\n");
         answer = exchange(&f, many.data);
-        assert_true(status_of(answer) == 431 && text_ends(answer, "<closed>"));
+        assert_true(raw_status(answer) == 431 && text_ends(answer, "<closed>"));
         free(answer);
         str_printf(&large, "GET /hello HTTP/1.1\r\nHost: a\r\nX: %65536d\r\n\r\n", 1);
         answer = exchange(&f, large.data);
-        assert_true(status_of(answer) == 431 && text_ends(answer, "<closed>"));
+        assert_true(raw_status(answer) == 431 && text_ends(answer, "<closed>"));
         free(answer);
         str_printf(&target, "GET /hello?%09000d HTTP/1.1\r\nHost: a\r\n\r\n", 1);
         answer = exchange(&f, target.data);
-        assert_true(status_of(answer) == 414 && text_ends(answer, "<closed>"));
+        assert_true(raw_status(answer) == 414 && text_ends(answer, "<closed>"));
         assert_int_equal(atomic_load(&handled), 0);
         stop(&f);
 }
@@ -598,8 +526,8 @@ TEST("a parked request is answered when its key is woken, without a thread")
         int64_t begun = clock_ms();
 
         for (size_t i = 0; i < 20; i++) {
-                fds[i] = dial(&f);
-                send_text(fds[i], "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
+                fds[i] = raw_dial(f.port);
+                raw_send_text(fds[i], "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
         }
         pthread_create(&thread, NULL, wake_later, &later);
         for (size_t i = 0; i < 20; i++) {
@@ -607,7 +535,7 @@ TEST("a parked request is answered when its key is woken, without a thread")
                 struct pollfd poll_fd = {fds[i], POLLIN, 0};
 
                 assert_int_equal(poll(&poll_fd, 1, 3000), 1);
-                read_all(fds[i], &answer, 20);
+                raw_read(fds[i], &answer, 20);
                 assert_true(text_ends(answer.data, "version 7"));
                 close(fds[i]);
         }
@@ -619,41 +547,41 @@ TEST("a parked request is answered when its key is woken, without a thread")
 TEST("closing answers parked requests with 503 and is quick")
 {
         struct fixture f = start();
-        scoped_fd int fd = dial(&f);
+        scoped_fd int fd = raw_dial(f.port);
         scoped_str struct str answer = STR_INIT;
         int64_t begun;
 
-        send_text(fd, "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
+        raw_send_text(fd, "GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
         usleep(100000);
         begun = clock_ms();
         stop(&f);
         assert_in_range(clock_ms() - begun, 0, 1000);
-        assert_true(read_all(fd, &answer, 300));
+        assert_true(raw_read(fd, &answer, 300));
         assert_status(answer.data, 503);
 }
 
 TEST("a head that drips is cut off, however often a byte comes, and so is silence")
 {
         struct fixture f = start_with(100, 400);
-        scoped_fd int drip = dial(&f);
-        scoped_fd int silent = dial(&f);
-        scoped_fd int kept = dial(&f);
+        scoped_fd int drip = raw_dial(f.port);
+        scoped_fd int silent = raw_dial(f.port);
+        scoped_fd int kept = raw_dial(f.port);
         scoped_str struct str answer = STR_INIT;
         scoped_str struct str nothing = STR_INIT;
         int64_t begun = clock_ms();
         bool closed = false;
 
-        send_text(kept, HIDDEN);
-        send_text(drip, "GET /hello HTTP/1.1\r\nX: ");
+        raw_send_text(kept, HIDDEN);
+        raw_send_text(drip, "GET /hello HTTP/1.1\r\nX: ");
         while (!closed && clock_ms() < begun + 3000) {
-                send_bytes(drip, "a", 1);
-                closed = read_all(drip, &answer, 50);
+                raw_send(drip, "a", 1);
+                closed = raw_read(drip, &answer, 50);
         }
         assert_true(closed);
         assert_in_range(clock_ms() - begun, 350, 1000);
-        assert_true(read_all(silent, &nothing, 1000));
+        assert_true(raw_read(silent, &nothing, 1000));
         str_clear(&answer);
-        assert_true(read_all(kept, &answer, 1000));
+        assert_true(raw_read(kept, &answer, 1000));
         assert_status(answer.data, 200);
         assert_int_equal(nothing.len, 0);
         stop(&f);
@@ -666,10 +594,10 @@ TEST("beyond the most connections a new one is closed, and there is room again l
         int fds[5];
 
         for (size_t i = 0; i < 5; i++) {
-                fds[i] = dial(&f);
+                fds[i] = raw_dial(f.port);
                 usleep(20000);
         }
-        assert_true(read_all(fds[4], &answer, 500));
+        assert_true(raw_read(fds[4], &answer, 500));
         assert_int_equal(answer.len, 0);
         for (size_t i = 0; i < 5; i++)
                 close(fds[i]);
