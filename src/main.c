@@ -6,10 +6,23 @@
 #include "base/banned.h"
 
 /* In the order of `argon help`. */
+/* clang-format off */
 static const struct command *const commands[] = {
-        &command_builds, &command_status,  &command_logs,   &command_watch,   &command_rerun,
-        &command_cancel, &command_trigger, &command_config, &command_version, &command_help,
+        &command_doctor,
+        &command_builds,
+        &command_status,
+        &command_logs,
+        &command_watch,
+        &command_rerun,
+        &command_cancel,
+        &command_trigger,
+        &command_config,
+        &command_completion,
+        &command_man,
+        &command_version,
+        &command_help,
 };
+/* clang-format on */
 
 int main(int argc, char **argv)
 {

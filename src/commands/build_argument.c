@@ -107,15 +107,15 @@ static int parse_url(struct build_argument *ret, const char *text, struct error 
         return 0;
 }
 
-static int parse_number(struct build_argument *ret, const char *repo, const char *text,
-                        struct error *err)
+static int parse_number(struct build_argument *ret, const char *whole, const char *repo,
+                        const char *text, struct error *err)
 {
         size_t n = strcspn(text, "/");
         scoped_text char *digits = text_format("%.*s", (int)n, text);
         int64_t number;
 
         if (parse_int(&number, digits, 1, INT64_MAX, NULL) < 0)
-                return bad(text, err);
+                return bad(whole, err);
         fill(ret, *repo ? BUILD_REPO_NUMBER : BUILD_NUMBER, repo, "");
         ret->number = number;
         if (text[n])
@@ -143,16 +143,16 @@ int build_argument_parse(struct build_argument *ret, const char *text, struct er
         if (text_starts(text, "http://") || text_starts(text, "https://"))
                 return parse_url(ret, text, err);
         if (hash == text)
-                return parse_number(ret, "", text + 1, err);
+                return parse_number(ret, text, "", text + 1, err);
         if (hash) {
                 scoped_text char *repo = text_format("%.*s", (int)(hash - text), text);
 
                 if (!strchr(repo, '/') || *repo == '/' || hash[-1] == '/')
                         return bad(text, err);
-                return parse_number(ret, repo, hash + 1, err);
+                return parse_number(ret, text, repo, hash + 1, err);
         }
         if (first && strspn(head, "0123456789") == first)
-                return parse_number(ret, "", text, err);
+                return parse_number(ret, text, "", text, err);
         if (id_valid(head) || is_commit(head, first)) {
                 fill(ret, id_valid(head) ? BUILD_ID : BUILD_COMMIT, "", head);
                 if (text[first])

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/id.h"
@@ -18,6 +21,8 @@
 
 #define LOCK_NAME "lock"
 #define LOCK_BYTES_MAX 64
+#define LOCK_WAIT_MS 5000
+#define LOCK_LOOK_MS 20
 
 static void trim_end(struct str *text)
 {
@@ -35,6 +40,25 @@ static int read_pid(const char *data)
                 return 0;
         trim_end(&text);
         return parse_int(&pid, text.data, 1, INT32_MAX, NULL) == 0 ? (int)pid : 0;
+}
+
+/* A server that was killed leaves its lock a moment later than its pid: it is waited for. */
+static int take_lock(int fd, const char *data)
+{
+        int64_t end = clock_ms() + LOCK_WAIT_MS;
+
+        while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                int pid = read_pid(data);
+
+                if (errno != EWOULDBLOCK && errno != EINTR)
+                        return -1;
+                if (pid == 0 || kill(pid, 0) == 0 || errno != ESRCH || clock_ms() > end) {
+                        errno = EWOULDBLOCK;
+                        return -1;
+                }
+                poll(NULL, 0, LOCK_LOOK_MS);
+        }
+        return 0;
 }
 
 static int busy(const char *data, struct error *err)
@@ -62,7 +86,7 @@ int data_folder_open(const char *data, int *ret_lock, struct error *err)
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0)
                 return error_set_errno(err, "open '%s'", path);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (take_lock(fd, data) < 0) {
                 if (errno == EWOULDBLOCK)
                         return busy(data, err);
                 return error_set_errno(err, "lock '%s'", path);

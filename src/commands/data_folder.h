@@ -5,7 +5,7 @@
  * DATA/lock    held by the server, with the pid of its parent process
  * DATA/listen  ADDR:PORT, one per line
  * DATA/token   the administrator's token, mode 0600
- * DATA/webhook.secret  made at the first start, mode 0600
+ * DATA/webhook-secret  made at the first start, mode 0600
  */
 #include <stdbool.h>
 

@@ -50,7 +50,7 @@ static const struct config_key table[] = {
          .offset = AT(webhook_secret),
          .secret = true,
          .help = "shared with the forge; one per line, all are accepted (default: made at the "
-                 "first start, kept in DATA/webhook.secret)"},
+                 "first start, kept in DATA/webhook-secret)"},
         {.group = "Server",
          .key = "token",
          .type = CONFIG_TEXT,

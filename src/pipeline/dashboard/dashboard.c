@@ -54,6 +54,7 @@ int dashboard_open(struct dashboard **ret, const struct dashboard_options *optio
 
         dashboard->options = *options;
         dashboard->started_ms = clock_ms();
+        id_new(dashboard->instance);
         if (dashboard_live_new(&dashboard->live, options->bus, err) < 0) {
                 free(dashboard);
                 return err ? error_wrap(err, "listen to live topics") : -ERROR_UNAVAILABLE;
@@ -74,9 +75,10 @@ const struct http_route *dashboard_routes(struct dashboard *dashboard, size_t *r
         return dashboard->routes;
 }
 
-int dashboard_start(struct dashboard *dashboard, struct http_server *server, struct error *err)
+int dashboard_start(struct dashboard *dashboard, struct http_server *const *servers, size_t n,
+                    struct error *err)
 {
-        return dashboard_live_start(dashboard->live, server, err);
+        return dashboard_live_start(dashboard->live, servers, n, err);
 }
 
 void dashboard_stop(struct dashboard *dashboard)

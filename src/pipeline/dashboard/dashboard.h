@@ -69,8 +69,9 @@ int dashboard_open(struct dashboard **ret, const struct dashboard_options *optio
                    struct error *err);
 /** dashboard_routes() - for http_server_open(); valid until dashboard_close() */
 const struct http_route *dashboard_routes(struct dashboard *dashboard, size_t *ret_n);
-/** dashboard_start() - wake the long polls of this server from now on */
-int dashboard_start(struct dashboard *dashboard, struct http_server *server, struct error *err);
+/** dashboard_start() - wake the long polls of these servers from now on; the array is borrowed */
+int dashboard_start(struct dashboard *dashboard, struct http_server *const *servers, size_t n,
+                    struct error *err);
 /** dashboard_stop() - before http_server_close() */
 void dashboard_stop(struct dashboard *dashboard);
 void dashboard_close(struct dashboard *dashboard);

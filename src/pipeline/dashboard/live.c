@@ -23,7 +23,8 @@
 
 struct dashboard_live {
         struct bus_topic *topic;
-        struct http_server *server;
+        struct http_server *const *servers;
+        size_t n_servers;
         pthread_t thread;
         bool running;
         pthread_mutex_t lock; /* guards all below */
@@ -71,7 +72,8 @@ static void wake(struct dashboard_live *live, const char *key)
                         live->waiting[kept++] = waiting;
                         continue;
                 }
-                http_wake(live->server, waiting);
+                for (size_t j = 0; j < live->n_servers; j++)
+                        http_wake(live->servers[j], waiting);
                 free(waiting);
         }
         live->n_waiting = kept;
@@ -107,11 +109,13 @@ static void *run(void *data)
         return NULL;
 }
 
-int dashboard_live_start(struct dashboard_live *live, struct http_server *server, struct error *err)
+int dashboard_live_start(struct dashboard_live *live, struct http_server *const *servers, size_t n,
+                         struct error *err)
 {
         int number;
 
-        live->server = server;
+        live->servers = servers;
+        live->n_servers = n;
         number = pthread_create(&live->thread, NULL, run, live);
         if (number)
                 return error_set(err, ERROR_UNAVAILABLE, "start the thread of the live topics: %s",

@@ -18,13 +18,6 @@
 #define LOG_LINES 1000
 #define LOGS_LIMIT 100
 
-static const char *stream_name(int stream)
-{
-        static const char *const names[] = {"argon", "stdout", "stderr"};
-
-        return stream >= 0 && stream <= 2 ? names[stream] : "argon";
-}
-
 static void add_line(struct str *str, const struct log_line *line)
 {
         scoped_str struct str text = STR_INIT;
@@ -33,7 +26,7 @@ static void add_line(struct str *str, const struct log_line *line)
         add_utf8(&text, line->text, line->n);
         json_array_append_new(json, json_integer(line->number));
         json_array_append_new(json, json_integer(line->ms));
-        json_array_append_new(json, json_string(stream_name(line->stream)));
+        json_array_append_new(json, json_integer(line->stream));
         json_array_append_new(json, json_integer(line->step));
         json_array_append_new(json, json_stringn(text.data, text.len));
         str_add_json(str, json);

@@ -101,7 +101,7 @@ enum http_result pages_home(struct http_request *request, void *data)
         if (n == 0)
                 str_printf(&text,
                            "No build yet. Let the forge send its webhook to\n  %s/webhook\nwith "
-                           "the secret of this server (DATA/webhook.secret), and push.\n",
+                           "the secret of this server (DATA/webhook-secret), and push.\n",
                            dashboard->options.url);
         reply_page(request, &text);
         return HTTP_DONE;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/http_server.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "pipeline/dashboard/dashboard.h"
 
@@ -19,12 +20,13 @@ struct dashboard {
         struct dashboard_live *live;
         struct http_route *routes;
         size_t n_routes;
-        int64_t started_ms; /* clock_ms() */
+        int64_t started_ms;     /* clock_ms() */
+        char instance[ID_SIZE]; /* new at each start: tells servers at one address apart */
 };
 
 /* live.c: waiting without a thread */
 int dashboard_live_new(struct dashboard_live **ret, struct bus *bus, struct error *err);
-int dashboard_live_start(struct dashboard_live *live, struct http_server *server,
+int dashboard_live_start(struct dashboard_live *live, struct http_server *const *servers, size_t n,
                          struct error *err);
 void dashboard_live_stop(struct dashboard_live *live);
 void dashboard_live_free(struct dashboard_live *live);

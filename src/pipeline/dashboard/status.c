@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/id.h"
@@ -61,11 +62,15 @@ enum http_result status_ready(struct http_request *request, void *data)
 
 enum http_result status_version(struct http_request *request, void *data)
 {
+        struct dashboard *dashboard = data;
         json_t *answer = json_object();
 
         json_set_text(answer, "version", ARGON_VERSION);
         json_set_text(answer, "api", "v1");
         json_set_text(answer, "pipeline_file", "1.0");
+        json_set_text(answer, "url", dashboard->options.url);
+        json_set_text(answer, "instance", dashboard->instance);
+        json_set_time(answer, "time", wall_ms());
         reply_json(request, 200, answer);
         return HTTP_DONE;
 }
