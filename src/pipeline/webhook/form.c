@@ -7,7 +7,7 @@
 #include "base/banned.h"
 
 /* Decoded bytes are handed on in pieces of this size. */
-#define PIECE 4096
+#define PIECE (16 * 1024)
 
 struct piece {
         char bytes[PIECE];

@@ -4,6 +4,9 @@
  * yajl tells keys and values one by one. The path of the object that is open is kept as text
  * ("pull_request.head."); a value whose path stands in the table is copied. Below an array, below a
  * key with a dot in it, and beyond the longest path nothing can match, so the path is not kept.
+ *
+ * yajl begins a token again with every piece that it is cut by: a body in pieces of one byte would
+ * cost the square of its strings. So small pieces are gathered first.
  */
 #include "pipeline/webhook/payload.h"
 
@@ -22,6 +25,7 @@
 
 #include "base/banned.h"
 
+#define GATHER_BYTES (16 * 1024)
 #define PATH_LEN_MAX 63
 #define NAME_MAX_BYTES 256
 #define URL_MAX_BYTES 2048
@@ -99,6 +103,8 @@ struct payload {
         size_t depth;
         char path[PATH_LEN_MAX + 2];
         size_t path_length; /* of the member whose value comes next; 0: not tracked */
+        size_t gathered;
+        char gather[GATHER_BYTES];
 };
 
 const char *payload_path(enum payload_field field)
@@ -316,7 +322,7 @@ void payload_free(struct payload *payload)
         free(payload);
 }
 
-void payload_add(struct payload *payload, const void *bytes, size_t n)
+static void take_piece(struct payload *payload, const char *bytes, size_t n)
 {
         if (payload->is_form)
                 form_add(&payload->form, bytes, n);
@@ -324,8 +330,27 @@ void payload_add(struct payload *payload, const void *bytes, size_t n)
                 guard_piece(payload, bytes, n);
 }
 
+static void take_gathered(struct payload *payload)
+{
+        take_piece(payload, payload->gather, payload->gathered);
+        payload->gathered = 0;
+}
+
+void payload_add(struct payload *payload, const void *bytes, size_t n)
+{
+        if (payload->gathered + n > GATHER_BYTES)
+                take_gathered(payload);
+        if (n >= GATHER_BYTES) {
+                take_piece(payload, bytes, n);
+                return;
+        }
+        memcpy(payload->gather + payload->gathered, bytes, n);
+        payload->gathered += n;
+}
+
 int payload_end(struct payload *payload, struct error *err)
 {
+        take_gathered(payload);
         if (!payload->failed && payload->is_form && form_end(&payload->form, &payload->err) < 0)
                 payload->failed = true;
         if (!payload->failed && !guard_end(&payload->guard))

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/scoped.h"
 #include "base/str.h"
@@ -382,6 +383,24 @@ TEST("the parser never sees more than 64 KiB of a string, and no number of 257 d
         assert_null(guard.failed);
         guard_add(&guard, piece, 1);
         assert_non_null(guard.failed);
+}
+
+TEST("a body that comes byte by byte costs no more than its bytes")
+{
+        scoped(payload) struct payload *payload = payload_new(false);
+        struct error err = {0};
+        int64_t begun = clock_ms();
+
+        payload_add(payload, "{\"a\":[0", 7);
+        for (int i = 0; i < 64; i++) {
+                payload_add(payload, ",\"", 2);
+                for (int j = 0; j < 65000; j++)
+                        payload_add(payload, "x", 1);
+                payload_add(payload, "\"", 1);
+        }
+        payload_add(payload, "]}", 2);
+        assert_ok(payload_end(payload, &err), err);
+        assert_in_range(clock_ms() - begun, 0, 2000);
 }
 
 TEST_MAIN()
