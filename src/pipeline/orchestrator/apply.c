@@ -4,10 +4,13 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "domain/build.h"
 #include "wire/job_result.h"
 
 #include "base/banned.h"
+
+#define SOME_EXECUTOR "unknown"
 
 static const char *keep(struct build *build, const char *text)
 {
@@ -48,7 +51,7 @@ static int start_attempt(struct build *build, struct attempt *attempt,
                 return 0;
         attempt->state = STATE_RUNNING;
         if (!attempt->executor[0])
-                attempt->executor = keep(build, result->executor);
+                attempt->executor = keep(build, text_or(result->executor, SOME_EXECUTOR));
         if (sandbox_runs)
                 attempt->started_at = result->at;
         return 1;
@@ -137,7 +140,7 @@ static int end_attempt(struct build *build, struct attempt *attempt,
                 return error_set(err, ERROR_INVALID, "an attempt finished in the state %s",
                                  state_name(result->state));
         if (!attempt->executor[0])
-                attempt->executor = keep(build, result->executor);
+                attempt->executor = keep(build, text_or(result->executor, SOME_EXECUTOR));
         attempt->state = result->state;
         attempt->reason = result->reason;
         attempt->reason_text = keep(build, result->reason_text);
@@ -157,7 +160,7 @@ static int return_attempt(struct build *build, struct attempt *attempt,
                           const struct job_result *result)
 {
         if (!attempt->executor[0])
-                attempt->executor = keep(build, result->executor);
+                attempt->executor = keep(build, text_or(result->executor, SOME_EXECUTOR));
         attempt->state = attempt->step_started ? STATE_ERROR : STATE_CANCELLED;
         attempt->reason = attempt->step_started ? REASON_EXECUTOR_LOST : REASON_SUPERSEDED;
         attempt->reason_text =
