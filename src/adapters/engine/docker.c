@@ -11,17 +11,14 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "adapters/engine/data_id.h"
 #include "adapters/engine/disk_watch.h"
 #include "adapters/engine/docker_api.h"
 #include "adapters/engine/docker_private.h"
 #include "base/error.h"
-#include "base/fs.h"
-#include "base/id.h"
 #include "base/str.h"
 
 #include "base/banned.h"
-
-#define ID_FILE_MAX 64
 
 static const struct engine_info *docker_info(struct engine *engine)
 {
@@ -74,34 +71,6 @@ static const struct engine_ops docker_ops = {
         .sandbox_free = docker_sandbox_free,
         .close = docker_close,
 };
-
-/* An id of the data folder that stays the same for good, in DATA/engine/id. */
-static int read_data_id(struct docker *docker, struct error *err)
-{
-        scoped_text char *folder = fs_path(docker->data, "engine");
-        scoped_text char *path = fs_path(folder, "id");
-        scoped_str struct str text = STR_INIT;
-        char id[ID_SIZE];
-
-        if (access(path, F_OK) < 0) {
-                id_new(id);
-                if (fs_mkdirs(folder, 0755, err) < 0 ||
-                    fs_write_atomic(path, id, strlen(id), 0644, err) < 0)
-                        return -ERROR_UNAVAILABLE;
-        }
-        if (str_read_file(&text, path, ID_FILE_MAX, err) < 0)
-                return -ERROR_UNAVAILABLE;
-        while (text.len > 0 && text.data[text.len - 1] == '\n')
-                str_truncate(&text, text.len - 1);
-        if (!id_valid(text.data))
-                return error_set(err, ERROR_INVALID,
-                                 "'%s' does not hold an id; remove it, and a new one is made",
-                                 path);
-        docker->data_id = str_steal(&text);
-        memcpy(docker->id8, docker->data_id + strlen(docker->data_id) - (DOCKER_ID8 - 1),
-               DOCKER_ID8);
-        return 0;
-}
 
 static void add_missing(struct str *missing, const char *sentence)
 {
@@ -199,7 +168,7 @@ static int learn(struct docker *docker, const char *step_binary, struct error *e
         if (result == 0)
                 result = check_architecture(docker, info, err);
         if (result == 0)
-                result = read_data_id(docker, err);
+                result = data_id_read(&docker->data_id, docker->id8, docker->data, err);
         if (result == 0)
                 result = docker_pause_ensure(docker, step_binary, err);
         if (result == 0)

@@ -5,14 +5,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "adapters/engine/data_id.h"
 #include "base/json.h"
 #include "ports/engine.h"
 
 struct disk_watch;
 struct docker_api;
 struct docker_attach;
-
-#define DOCKER_ID8 9 /* eight hex digits that tell our names from another server's, and the NUL */
 
 /** struct docker_slot - @lock: while its pause container is looked at or made */
 struct docker_slot {
@@ -36,7 +35,7 @@ struct docker {
         int n_slots;
         char *data;
         char *data_id;
-        char id8[DOCKER_ID8];
+        char id8[DATA_ID8];
         char *step;
         char *pause_image;
         char *default_image;
