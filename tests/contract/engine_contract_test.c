@@ -58,6 +58,18 @@ static struct engine *open_engine(void)
         return engine;
 }
 
+/* For who reads the test's output; TAP wants each line marked. */
+static void note(const char *title, const char *text)
+{
+        print_message("# %s\n", title);
+        while (*text) {
+                int n = (int)strcspn(text, "\n");
+
+                print_message("#   %.*s\n", n, text);
+                text += n + (text[n] == '\n');
+        }
+}
+
 static bool is(const char *name)
 {
         return !strcmp(CONTRACT_ENGINE, name);
@@ -82,7 +94,7 @@ TEST("the engine opens and says what it is and what it lacks")
         assert_true(fixture.info->version[0] != '\0');
         assert_true(fixture.info->cpus >= 1);
         assert_int_equal(fixture.info->images, is("docker"));
-        print_message("# %s; missing: %s\n", fixture.info->version, fixture.info->missing);
+        note(fixture.info->version, fixture.info->missing);
 }
 
 /* One job of a test. */
@@ -467,7 +479,7 @@ TEST("nothing of the host lies open to a job, in either profile")
                 job_init(&job);
                 job.spec.strict = strict;
                 job_run(&job, &talk, &end, script);
-                print_message("# strict %d:\n%s", strict, talk.output.data);
+                note(strict ? "strict" : "default", talk.output.data);
                 assert_null(strstr(talk.output.data, "DONE "));
                 assert_null(strstr(talk.output.data, "SEEN "));
                 assert_non_null(strstr(talk.output.data, "end\n"));
