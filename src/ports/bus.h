@@ -27,13 +27,18 @@ struct bus_consumer;
 struct bus_topic;
 
 /** struct bus_message - borrowed from the consumer until it is settled
- *  @queue: where it came from; @attempts: deliveries so far, 1 for the first; @tag: to settle it */
+ *  @queue: where it came from; @tag: to settle it
+ *  @attempts: deliveries so far, 1 for the first; of a dead letter: how many it had
+ *  @first_seen: wall ms when it was published
+ *  @reason: of its last retry, or why it is dead; "" */
 struct bus_message {
         const char *queue;
         const char *body;
         size_t len;
         int attempts;
         uint64_t tag;
+        int64_t first_seen;
+        const char *reason;
 };
 
 struct bus_body {
