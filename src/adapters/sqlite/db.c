@@ -310,11 +310,13 @@ int sqlite_db_copy(struct sqlite_db *db, const char *target, struct error *err)
         struct sqlite_conn *conn = NULL;
         int r;
 
-        r = take_reader(db, &conn, err);
+        r = sqlite_conn_open(&conn, db->path, SQLITE_MODE_READ, 0, err);
         if (r < 0)
                 return r;
-        r = sqlite_run(conn, "VACUUM INTO ?", SQL_VALUES(SQL_TEXT(target)), err);
-        return_reader(db, conn);
+        r = sqlite_script(conn, "PRAGMA query_only=OFF", err); /* the copy is written */
+        if (r == 0)
+                r = sqlite_run(conn, "VACUUM INTO ?", SQL_VALUES(SQL_TEXT(target)), err);
+        sqlite_conn_close(conn);
         return r < 0 ? error_wrap(err, "copy '%s' to '%s'", db->path, target) : 0;
 }
 
