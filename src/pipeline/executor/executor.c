@@ -450,8 +450,8 @@ static int make_place(struct executor *executor, struct error *err)
         executor->work = fs_path(options->data, "work");
         executor->control = fs_path(options->data, "jobs");
         executor->spool = fs_path(options->data, "spool");
-        if (fs_mkdirs(executor->work, 0711, err) < 0 ||
-            fs_mkdirs(executor->control, 0711, err) < 0 ||
+        if (fs_mkdirs(executor->work, 0700, err) < 0 ||
+            fs_mkdirs(executor->control, 0700, err) < 0 ||
             fs_mkdirs(executor->spool, 0700, err) < 0)
                 return -err->kind;
         if (read_id(executor, err) < 0)

@@ -216,8 +216,9 @@ static int make_folders(struct run *run, struct error *err)
         if (fs_remove_tree(run->workspace, err) < 0 || fs_remove_tree(run->control, err) < 0 ||
             fs_mkdirs(run->workspace, 0755, err) < 0 || fs_mkdirs(run->control, 0755, err) < 0)
                 return -err->kind;
-        /* the sandbox's users are not ours: they must get through, whatever our umask is */
-        if (chmod(run->workspace, 0755) < 0 || chmod(run->control, 0755) < 0)
+        /* the sandbox's users are not ours: they must get through, whatever our umask is; the
+         * folder around does not let others of this machine in */
+        if (chmod(run->workspace, 0777) < 0 || chmod(run->control, 0755) < 0)
                 return error_set_errno(err, "open up the folders of the job");
         return 0;
 }
@@ -283,6 +284,7 @@ static int create(struct run *run, enum reason *ret_reason, struct error *err)
                 .fill = run->options->fill,
                 .fill_data = run->options->fill_data,
                 .sandbox = &sandbox,
+                .owner = run_changes_users(run) ? STRICT_STEP_ID : PREPARE_OWNER_KEEP,
                 .stop = run->options->stop,
                 .note = take_note,
                 .event = take_event,

@@ -1,6 +1,7 @@
 #include "pipeline/executor/prepare.h"
 
 #include <errno.h>
+#include <fts.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -58,16 +59,39 @@ static void side_done(struct side *side, int result)
         raise_fd(side->prepare->news);
 }
 
+static int give_away(const char *path, uid_t owner, struct error *err)
+{
+        char *const roots[] = {(char *)path, NULL};
+        FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+        FTSENT *entry;
+        int result = 0;
+
+        if (!tree)
+                return error_set_errno(err, "read '%s'", path);
+        while (result == 0 && (entry = fts_read(tree))) {
+                if (entry->fts_info != FTS_DP && lchown(entry->fts_path, owner, owner) < 0)
+                        result = error_set_errno(err, "give '%s' to user %u", entry->fts_path,
+                                                 owner);
+        }
+        fts_close(tree);
+        return result;
+}
+
 static int fill_workspace(struct prepare *prepare, struct error *err)
 {
         const struct prepare_spec *spec = prepare->spec;
         const char *folder = spec->sandbox->workspace;
+        int result;
 
         if (!spec->forge)
-                return spec->fill(spec->fill_data, folder, prepare->stop, err);
-        if (forge_fetch(spec->forge, &spec->source, NULL, NULL, prepare->stop, err) < 0)
-                return -err->kind;
-        return forge_checkout(spec->forge, &spec->source, folder, prepare->stop, err);
+                result = spec->fill(spec->fill_data, folder, prepare->stop, err);
+        else
+                result = forge_fetch(spec->forge, &spec->source, NULL, NULL, prepare->stop, err);
+        if (result == 0 && spec->forge)
+                result = forge_checkout(spec->forge, &spec->source, folder, prepare->stop, err);
+        if (result == 0 && spec->owner != PREPARE_OWNER_KEEP)
+                result = give_away(folder, spec->owner, err);
+        return result;
 }
 
 static void *run_source(void *data)

@@ -12,10 +12,13 @@
 
 struct job_stop;
 
+#define PREPARE_OWNER_KEEP ((uid_t)-1)
+
 /**
  * struct prepare_spec - borrowed for the call
  * @forge, @source: what to check out; or forge NULL and @fill (see job_run.h)
  * @sandbox: for engine_create(); its workspace is the folder to fill
+ * @owner: uid and gid that the filled workspace is given, or PREPARE_OWNER_KEEP
  * @note: a line for the job's log; @event: a line of the executor about the job
  */
 struct prepare_spec {
@@ -25,6 +28,7 @@ struct prepare_spec {
         int (*fill)(void *data, const char *folder, int cancel_fd, struct error *err);
         void *fill_data;
         const struct sandbox_spec *sandbox;
+        uid_t owner;
         struct job_stop *stop;
         void (*note)(void *data, const char *line);
         void (*event)(void *data, const char *message, const char *context);

@@ -65,5 +65,12 @@ void run_learned(void *data, const char *value, size_t n);
 /** run_load_learned() - the masks that an earlier process learned */
 int run_load_learned(struct run *run, struct error *err);
 
+/* Steps of the strict profile are nobody; argon-step has a uid that no step can take. */
+#define STRICT_STEP_ID 65534
+#define STRICT_SUPERVISOR_ID 65533
+
+/** run_changes_users() - whether the strict profile's users are set by argon-step: only a sandbox
+ * of an engine with images starts as root; elsewhere the engine has chosen an unprivileged one */
+bool run_changes_users(const struct run *run);
 /** run_set_plan() - give the channel what the order says */
 int run_set_plan(struct run *run, struct error *err);

@@ -8,9 +8,6 @@
 #include "base/banned.h"
 
 #define WORKSPACE "/workspace"
-/* steps of the strict profile are nobody; argon-step has a uid that no step can take */
-#define STRICT_STEP_ID 65534
-#define STRICT_SUPERVISOR_ID 65533
 
 static struct step_plan_env *copy_env(const struct order_env *env, size_t n)
 {
@@ -52,11 +49,14 @@ static struct step_plan_step *copy_steps(const struct order *order)
         return copy;
 }
 
-/* Only a sandbox of an engine with images starts as root and can change to the profile's users;
- * elsewhere the engine has chosen an unprivileged one. */
+bool run_changes_users(const struct run *run)
+{
+        return run->order->strict && engine_info(run->options->engine)->images;
+}
+
 static void set_users(struct step_plan *plan, const struct run *run)
 {
-        bool change = run->order->strict && engine_info(run->options->engine)->images;
+        bool change = run_changes_users(run);
 
         plan->uid = plan->gid = change ? STRICT_STEP_ID : STEP_ID_KEEP;
         plan->supervisor_uid = change ? STRICT_SUPERVISOR_ID : STEP_ID_KEEP;
