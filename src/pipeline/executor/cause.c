@@ -156,7 +156,9 @@ static void fill(struct cause *ret, const struct order *order, struct mapped map
 
         if (cause == STEP_CAUSE_TIMEOUT && step >= 0 && (size_t)step < order->n_steps)
                 timeout_ms = order->steps[step].timeout_ms;
-        str_add(&sentence, text);
+        /* limits that the order alone sets are told in one form, whoever noticed */
+        if (mapped.reason != REASON_TIMEOUT && mapped.reason != REASON_PIDS_LIMIT)
+                str_add(&sentence, text);
         if (sentence.len == 0)
                 add_limit(&sentence, order, mapped.reason, timeout_ms);
         if (sentence.len == 0)

@@ -14,7 +14,7 @@ struct step_finished;
 struct step_job_end;
 struct str;
 
-/** struct cause - @text: a sentence, not yet masked; init with VERDICT_INIT, free its text */
+/** struct cause - @text: a sentence, not yet masked; zero it to begin, cause_done() frees its text */
 struct cause {
         enum state state;
         enum reason reason;

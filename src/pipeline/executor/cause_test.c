@@ -21,16 +21,16 @@ static const struct order order = {
         .n_steps = 2,
 };
 
-static void assert_verdict(struct verdict *verdict, enum state want, enum reason reason,
+static void assert_verdict(struct cause *verdict, enum state want, enum reason reason,
                            const char *text)
 {
         assert_string_equal(state_name(verdict->state), state_name(want));
         assert_string_equal(reason_name(verdict->reason), reason_name(reason));
         assert_string_equal(verdict->text, text);
-        verdict_done(verdict);
+        cause_done(verdict);
 }
 
-static struct verdict of_step(enum step_cause cause, int exit_code, int signal, const char *text,
+static struct cause of_step(enum step_cause cause, int exit_code, int signal, const char *text,
                               bool asked)
 {
         struct step_finished finished = {.exit_code = exit_code,
@@ -38,7 +38,7 @@ static struct verdict of_step(enum step_cause cause, int exit_code, int signal, 
                                          .cause = cause,
                                          .text = text,
                                          .warning = ""};
-        struct verdict verdict = {0};
+        struct cause verdict = {0};
 
         cause_of_step(&verdict, &order, &finished, asked);
         return verdict;
@@ -46,7 +46,7 @@ static struct verdict of_step(enum step_cause cause, int exit_code, int signal, 
 
 TEST("a step's end is told by its exit code or signal")
 {
-        struct verdict verdict = of_step(STEP_CAUSE_NONE, 0, 0, "", false);
+        struct cause verdict = of_step(STEP_CAUSE_NONE, 0, 0, "", false);
 
         assert_verdict(&verdict, STATE_SUCCESS, REASON_NONE, "");
         verdict = of_step(STEP_CAUSE_NONE, 3, 0, "", false);
@@ -59,7 +59,7 @@ TEST("a step's end is told by its exit code or signal")
 
 TEST("a limit's breach has its reason with the figure")
 {
-        struct verdict verdict = of_step(STEP_CAUSE_TIMEOUT, -1, 15, "", false);
+        struct cause verdict = of_step(STEP_CAUSE_TIMEOUT, -1, 15, "", false);
 
         assert_verdict(&verdict, STATE_TIMEOUT, REASON_TIMEOUT, "timed out after 60 s");
         verdict = of_step(STEP_CAUSE_JOB_TIMEOUT, -1, 15, "", false);
@@ -76,7 +76,7 @@ TEST("a limit's breach has its reason with the figure")
 
 TEST("stopped is cancelled when we asked for it, an error when nobody did")
 {
-        struct verdict verdict = of_step(STEP_CAUSE_STOPPED, -1, 9, "", true);
+        struct cause verdict = of_step(STEP_CAUSE_STOPPED, -1, 9, "", true);
 
         assert_verdict(&verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
         verdict = of_step(STEP_CAUSE_STOPPED, -1, 9, "", false);
@@ -92,7 +92,7 @@ TEST("a job's end takes the cause of the step that decided")
                                    .cause = STEP_CAUSE_NONE,
                                    .text = "",
                                    .warning = ""};
-        struct verdict verdict = {0};
+        struct cause verdict = {0};
 
         cause_of_job(&verdict, &order, &end, false);
         assert_int_equal(verdict.step, 1);
@@ -115,7 +115,7 @@ TEST("a job's end takes the cause of the step that decided")
 TEST("a sandbox that ended without a word is told by what the engine saw")
 {
         struct sandbox_end end = {.exit_code = 137};
-        struct verdict verdict = {0};
+        struct cause verdict = {0};
 
         cause_of_sandbox(&verdict, &order, &end);
         assert_verdict(&verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE,

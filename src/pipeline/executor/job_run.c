@@ -473,7 +473,8 @@ static void clean_up(struct run *run, bool ended)
                                        run->sandbox, run->workspace);
         if (run->sandbox)
                 remove_sandbox(run);
-        channel_close(take(run->channel));
+        channel_freep(&run->channel);
+        run->channel = NULL;
         remove_folder(run, run->control);
         if (!ended || !options->keep)
                 remove_folder(run, run->workspace);
@@ -564,7 +565,7 @@ static void fill_outcome(struct job_outcome *ret, struct run *run, enum job_end 
 static void run_done(struct run *run)
 {
         watch_close(run->watch);
-        channel_close(run->channel);
+        channel_freep(&run->channel);
         engine_sandbox_free(run->options->engine, run->sandbox);
         log_cut_free(run->cut);
         mask_set_free(run->masks);
