@@ -35,7 +35,8 @@ enum engine_limit {
  * @images: whether it runs images at all; @remote: folders cannot be shared (archive and attach)
  * @limits: bits of enum engine_limit that it enforces
  * @missing: sentences (one per line) about isolation or limits it lacks here, "" when nothing
- * @strict: whether the strict profile can be kept; @strict_why: why not
+ * @strict: whether the strict profile can be kept; @strict_why: why not; @strict_offline: whether
+ *         it can for a job without network
  * @network_none: whether it can switch the network off
  */
 struct engine_info {
@@ -47,6 +48,7 @@ struct engine_info {
         unsigned limits;
         const char *missing;
         bool strict;
+        bool strict_offline;
         const char *strict_why;
         bool network_none;
         int cpus;
@@ -55,8 +57,7 @@ struct engine_info {
 /**
  * struct sandbox_spec - one sandbox; texts are borrowed for the call
  * @build_id, @job_id, @attempt, @token: its labels; @slot: 0…slots-1, for the slot's network
- * @control, @workspace: folders of the host; @step_binary: path of argon-step (see
- * engine_step_path)
+ * @control, @workspace: folders of the host
  * @strict: security profile
  * @network_none: no network at all
  * @memory, @disk: bytes; @cpus: thousandths of a core; @pids

@@ -62,7 +62,7 @@ static int put(int fd, const struct str *bytes, struct error *err)
         return 0;
 }
 
-int talk_begin(int fd, const char *script, bool strict, struct error *err)
+int talk_begin(int fd, const char *script, bool own_users, bool strict, struct error *err)
 {
         struct step_attach attach = {.version = STEP_PROTOCOL};
         struct step_plan_step step = {
@@ -74,9 +74,9 @@ int talk_begin(int fd, const char *script, bool strict, struct error *err)
         struct step_plan plan = {
                 .workspace = "/workspace",
                 .grace_ms = 500,
-                .uid = strict ? STRICT_UID : STEP_ID_KEEP,
-                .gid = strict ? STRICT_UID : STEP_ID_KEEP,
-                .supervisor_uid = strict ? SUPERVISOR_UID : STEP_ID_KEEP,
+                .uid = own_users ? STRICT_UID : STEP_ID_KEEP,
+                .gid = own_users ? STRICT_UID : STEP_ID_KEEP,
+                .supervisor_uid = own_users ? SUPERVISOR_UID : STEP_ID_KEEP,
                 .strict = strict,
                 .steps = &step,
                 .n_steps = 1,

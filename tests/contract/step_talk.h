@@ -28,8 +28,9 @@ struct talk {
 int talk_listen(const char *folder, struct error *err);
 /** talk_accept() - the first who connects; Return: a descriptor, or -kind */
 int talk_accept(int listener, int64_t timeout_ms, struct error *err);
-/** talk_begin() - hand over the plan: one step of sh */
-int talk_begin(int fd, const char *script, bool strict, struct error *err);
+/** talk_begin() - hand over the plan: one step of sh; @own_users: argon-step changes to users of
+ *  its own and the step's */
+int talk_begin(int fd, const char *script, bool own_users, bool strict, struct error *err);
 /** talk_run() - read until the job's end, or until the connection breaks (ended is then false) */
 int talk_run(struct talk *talk, int fd, int64_t timeout_ms, struct error *err);
 void talk_done(struct talk *talk);

@@ -131,7 +131,8 @@ static void note_isolation(struct docker *docker, const json_t *info, struct str
                            no_firewall);
                 add_missing(missing, why.data);
         }
-        if (!has_seccomp(info)) {
+        docker->info.strict_offline = has_seccomp(info);
+        if (!docker->info.strict_offline) {
                 str_clear(&why);
                 str_add(&why, "Docker runs without seccomp, so no system call is closed to jobs");
                 add_missing(missing, why.data);

@@ -280,7 +280,8 @@ int docker_create(struct engine *engine, struct sandbox **ret, const struct sand
 
         if (!image || !*image)
                 return error_set(err, ERROR_INVALID, "the job names no image");
-        if (spec->strict && !docker->info.strict)
+        if (spec->strict && !docker->info.strict &&
+            !(spec->network_none && docker->info.strict_offline))
                 return error_set(err, ERROR_DENIED, "the strict profile cannot be kept: %s",
                                  docker->info.strict_why);
         result = network_of(docker, &network, spec, err);

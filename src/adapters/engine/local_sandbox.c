@@ -157,7 +157,7 @@ static int local_create(struct engine *engine, struct sandbox **ret,
                 .millicpus = spec->millicpus,
                 .pids = spec->pids,
         };
-        if (spec->strict)
+        if (spec->strict && !(spec->network_none && local->info.strict_offline))
                 return error_set(err, ERROR_DENIED, "the strict profile cannot be kept: %s",
                                  local->info.strict_why);
         if (spec->network_none && !local->info.network_none)

@@ -299,7 +299,8 @@ static int check_order(const struct run *run, enum reason *ret_reason, struct er
         const struct engine_info *info = engine_info(run->options->engine);
 
         *ret_reason = REASON_ENGINE_UNAVAILABLE;
-        if (run->order->strict && !info->strict)
+        if (run->order->strict && !info->strict &&
+            !(run->order->network_none && info->strict_offline))
                 return error_set(err, ERROR_DENIED,
                                  "untrusted code is not run here: the %s engine cannot keep the "
                                  "strict profile: %s",
