@@ -8,6 +8,7 @@
 /* In the order of `argon help`. */
 /* clang-format off */
 static const struct command *const commands[] = {
+        &command_up,
         &command_doctor,
         &command_builds,
         &command_status,
@@ -16,6 +17,8 @@ static const struct command *const commands[] = {
         &command_rerun,
         &command_cancel,
         &command_trigger,
+        &command_backup,
+        &command_restore,
         &command_config,
         &command_completion,
         &command_man,

@@ -6,7 +6,8 @@
  *
  * The child is this program with the same arguments; what it inherits (sockets, lock, the pipe on
  * which it says that it is ready) is named by one variable, which it removes at once. The lock is
- * shared by both: a child that outlives its parent still holds the folder, until it has drained.
+ * shared by both, so that the folder is free only when both are gone; when the parent is killed,
+ * the kernel kills the child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -126,11 +127,11 @@ static int keep_secrets(struct up *up, struct error *err)
         }
         if (*text_or(up->settings->webhook_secret, ""))
                 return 0;
-        if (data_folder_secret(data, "webhook.secret", &secret, &made, err) < 0)
+        if (data_folder_secret(data, "webhook-secret", &secret, &made, err) < 0)
                 return -ERROR_UNAVAILABLE;
         if (made)
                 log_event(LOG_INFO, &about,
-                          "made the webhook's secret, for the forge's settings: %s/webhook.secret",
+                          "made the webhook's secret, for the forge's settings: %s/webhook-secret",
                           data);
         return 0;
 }
@@ -156,8 +157,8 @@ static void become_child(struct up *up, int ready, pid_t parent)
         scoped_str struct str variable = STR_INIT;
         sigset_t none;
 
-        setpgid(0, 0); /* a Ctrl-C is ours; the child is asked to drain */
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        setpgid(0, 0);                    /* a Ctrl-C is ours; the child is asked to drain */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* everything that counts is durable */
         if (getppid() != parent)
                 _exit(EXIT_BROKEN);
         str_printf(&variable, "%d %d", up->lock, ready);
@@ -302,7 +303,7 @@ static void stop(struct up *up)
         if (up->stops == 1)
                 kill(up->child, SIGTERM);
         else
-                kill(up->child, SIGKILL); /* everything that counts is durable */
+                kill(up->child, SIGKILL);
 }
 
 static int take_signal(struct up *up)
@@ -428,7 +429,7 @@ static int run_child(struct invocation *invocation, struct settings *settings, c
             data_folder_read(settings->data, "token", &token, &err) < 0)
                 return invocation_fail(invocation, &err);
         if (!*text_or(settings->webhook_secret, "") &&
-            data_folder_read(settings->data, "webhook.secret", &secret, &err) < 0)
+            data_folder_read(settings->data, "webhook-secret", &secret, &err) < 0)
                 return invocation_fail(invocation, &err);
         url = links_start(settings, listen);
         options.url = url;
@@ -472,7 +473,7 @@ const struct command command_up = {
                 "what still runs to be picked up by the next start, and end with 0; a second one "
                 "ends at once. SIGHUP reads the settings again.\n\nThe first start makes the "
                 "administrator's token (DATA/token) and the webhook's secret "
-                "(DATA/webhook.secret).",
+                "(DATA/webhook-secret).",
         .options = options,
         .arguments_max = 0,
         .run = run_up,
