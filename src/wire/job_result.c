@@ -119,7 +119,7 @@ static int check(const struct job_result *result, const json_t *json, struct err
 
         if (step && !json_is_integer(json_object_get(json, "step")))
                 return error_set(err, ERROR_INVALID, "member \"step\" is missing");
-        if (result->step < 0)
+        if (step && result->step < 0)
                 return error_set(err, ERROR_INVALID, "member \"step\" is negative");
         if (!ends)
                 return 0;
