@@ -38,6 +38,8 @@ int exit_code_of_kind(int kind)
         switch (kind) {
         case ERROR_INVALID:
                 return EXIT_USAGE;
+        case ERROR_CONFLICT:
+                return EXIT_RED;
         case ERROR_DENIED:
                 return EXIT_DENIED;
         case ERROR_NOT_FOUND:

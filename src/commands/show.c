@@ -98,8 +98,11 @@ void show_duration(const json_t *object, struct str *ret)
 {
         int64_t started = json_time_or_zero(object, "started_at");
         int64_t ms = json_int_or(object, "duration_ms", 0);
+        const char *state = json_text_or(object, "state", "queued");
 
-        if (!show_ended(json_text_or(object, "state", "queued")))
+        if (!strcmp(state, "queued") || !strcmp(state, "blocked"))
+                return;
+        if (!show_ended(state))
                 ms = started ? wall_ms() - started : 0;
         if (ms > 0 || started)
                 str_add_duration(ret, ms);
