@@ -9,6 +9,8 @@
 /* clang-format off */
 static const struct command *const commands[] = {
         &command_up,
+        &command_init,
+        &command_lint,
         &command_doctor,
         &command_builds,
         &command_status,
