@@ -2,8 +2,9 @@
  * A batch is stored in one commit; only then its messages are settled. What was stored and not
  * settled when we died comes again, and the store knows it by its key. An entry that cannot be
  * decoded or stored goes to the dead letter alone: if a batch is refused as a whole, its entries
- * are tried one by one. The batch starts at one and doubles, so that an entry that kills us is
- * alone with its count when it comes again.
+ * are tried one by one. The batch starts at one and doubles, so an entry that kills us is the first
+ * that the next start takes; only that first one is suspected for its count, since the bus may have
+ * taken and counted its neighbours along with it.
  */
 #include "pipeline/logger/logger.h"
 
@@ -50,6 +51,7 @@ struct batch {
         struct log_entry entries[BATCH_MAX]; /* shallow copies, in one piece for the store */
         uint64_t tags[BATCH_MAX];            /* of entries */
         size_t n;                            /* entries */
+        bool proven;                         /* something was settled since we started */
 };
 
 static const struct log_context about = {.service = LOGGER};
@@ -97,13 +99,14 @@ static void decode_all(struct logger *logger, struct batch *batch, size_t n_mess
                 struct error err = {0};
                 int result;
 
-                if (message->attempts > DELIVERIES_MAX)
+                if (message->attempts > DELIVERIES_MAX && !batch->proven)
                         result = error_set(&err, ERROR_BUG, "handed out %d times without an end",
                                            message->attempts - 1);
                 else
                         result = log_entry_decode(&entry, message->body, message->len, &err);
                 if (result < 0) {
                         put_aside(logger, message->tag, err.text);
+                        batch->proven = true;
                         continue;
                 }
                 batch->decoded[batch->n] = entry;
@@ -185,6 +188,7 @@ static void store_batch(struct logger *logger, struct batch *batch)
                 return;
         if (settled && bus_ack_all(logger->consumer, batch->tags, (size_t)settled, &err) < 0)
                 log_event(LOG_ERROR, &about, "log.queue: %s", err.text);
+        batch->proven = true;
 }
 
 static void *store_main(void *data)

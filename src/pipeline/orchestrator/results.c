@@ -1,8 +1,9 @@
 /*
  * result.queue, in batches: all results of one build in a batch go into one swap.
  *
- * The batch starts at one and doubles with each that went well. If a message kills us, the next
- * start takes it alone, so that its neighbours' counts do not rise along with its own.
+ * The batch starts at one and doubles with each that went well. If a message kills us, it is the
+ * first that the next start takes, alone. Its neighbours may have been taken along by the bus and
+ * counted too: so only that first one is suspected for its count.
  */
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct batch {
         struct orchestrator *o;
         struct item items[RESULTS_MAX];
         size_t n;
+        bool proven;          /* something was settled since we started */
         const char *build_id; /* of the group in hand */
 };
 
@@ -97,9 +99,9 @@ static bool handle_group(struct batch *batch)
         }
 }
 
-static void decode(struct item *item)
+static void decode(struct batch *batch, struct item *item)
 {
-        if (item->message.attempts > DELIVERIES_MAX) {
+        if (item->message.attempts > DELIVERIES_MAX && !batch->proven) {
                 error_set(&item->why, ERROR_BUG, "handed out %d times without an end",
                           item->message.attempts - 1);
                 item->fate = FATE_DEAD;
@@ -133,6 +135,7 @@ static void settle(struct batch *batch)
         }
         if (n && bus_ack_all(batch->o->results, tags, n, &err) < 0)
                 log_event(LOG_ERROR, &about, "result.queue: %s", err.text);
+        batch->proven = true;
 }
 
 static void handle_batch(struct batch *batch)
@@ -140,7 +143,7 @@ static void handle_batch(struct batch *batch)
         bool go_on = true;
 
         for (size_t i = 0; i < batch->n; i++)
-                decode(&batch->items[i]);
+                decode(batch, &batch->items[i]);
         if (FAILPOINT("orchestrator.before_results"))
                 return;
         for (size_t i = 0; i < batch->n && go_on; i++) {
