@@ -21,8 +21,8 @@
 
 #define TEST_COUNT_MAX 256
 
-static struct CMUnitTest test_list[TEST_COUNT_MAX];
-static size_t test_count;
+static __attribute__((__unused__)) struct CMUnitTest test_list[TEST_COUNT_MAX];
+static __attribute__((__unused__)) size_t test_count;
 
 #define TEST_JOIN_(a, b) a##b
 #define TEST_JOIN(a, b) TEST_JOIN_(a, b)
