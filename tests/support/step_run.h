@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -85,6 +86,7 @@ __attribute__((unused)) static void run_exec(struct run *run, int flags, int pip
         const char *argv[8] = {run->binary};
         int n = 1;
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
         if (flags & RUN_STDIO) {
                 argv[n++] = "--stdio";
                 dup2(pipe, 0);

@@ -445,7 +445,12 @@ static int take_next(struct channel *channel, struct step_event *ret, struct err
                 result = take_greeting(channel, err);
         if (result > 0)
                 result = take_event(channel, ret, err);
-        return result < 0 ? error_wrap(err, "argon-step") : result;
+        if (result >= 0)
+                return result;
+        error_wrap(err, "argon-step");
+        if (err)
+                err->kind = ERROR_INVALID; /* a frame that is too long is garbage as well */
+        return -ERROR_INVALID;
 }
 
 /* Return: whether the connection still stands. */
