@@ -48,10 +48,13 @@ static int take_lock(int fd, const char *data)
         int64_t end = clock_ms() + LOCK_WAIT_MS;
 
         while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                int failed = errno;
                 int pid = read_pid(data);
 
-                if (errno != EWOULDBLOCK && errno != EINTR)
+                if (failed != EWOULDBLOCK && failed != EINTR) {
+                        errno = failed;
                         return -1;
+                }
                 if (pid == 0 || kill(pid, 0) == 0 || errno != ESRCH || clock_ms() > end) {
                         errno = EWOULDBLOCK;
                         return -1;

@@ -85,9 +85,8 @@ def test_a_request_sent_while_the_child_is_away_is_answered_by_the_next(server):
 def test_it_gives_up_after_five_crashes_within_a_minute(tmp_path):
     one = Server(tmp_path)
     killed = set()
-    for _ in range(200):
-        if one.process.poll() is not None:
-            break
+    end = time.monotonic() + 40
+    while one.process.poll() is None and time.monotonic() < end:
         try:
             child = one.child()
         except (OSError, IndexError):
@@ -98,7 +97,7 @@ def test_it_gives_up_after_five_crashes_within_a_minute(tmp_path):
             os.kill(child, signal.SIGKILL)
             killed.add(child)
         time.sleep(0.02)
-    assert one.process.wait(20) == 3
+    assert one.process.wait(1) == 3
     assert len(killed) == 5 and "given up" in one.log()
 
 
@@ -151,7 +150,7 @@ def test_systemd_is_told(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(path))
         told.settimeout(30)
-        one = Server(tmp_path / "s")
+        one = Server(tmp_path)
         one.stop()
         one.environment["NOTIFY_SOCKET"] = str(path)
         one.start()
