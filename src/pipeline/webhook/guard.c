@@ -104,6 +104,8 @@ static void outer_byte(struct guard *guard, unsigned char c)
                 guard->in_string = true;
         else if (c == '\0')
                 guard->failed = NO_NUL;
+        else if (c < 0x20 && c != '\t' && c != '\n' && c != '\r')
+                guard->failed = "there is a control character between the values";
         else if (guard->length > GUARD_NUMBER_MAX)
                 guard->failed = "a number has more than 256 digits";
 }
@@ -163,5 +165,7 @@ bool guard_end(struct guard *guard)
 {
         if (!guard->failed && guard->more)
                 guard->failed = BAD_UTF8;
+        if (!guard->failed && guard->in_string)
+                guard->failed = "the body is not JSON: it ends within a string";
         return !guard->failed;
 }

@@ -32,5 +32,6 @@ struct guard {
 };
 
 void guard_add(struct guard *guard, const char *bytes, size_t n);
-/** guard_end() - false when the bytes end within a character */
+/** guard_end() - false when the bytes end within a character or a string (behind the last value
+ * yajl would let that pass) */
 bool guard_end(struct guard *guard);
