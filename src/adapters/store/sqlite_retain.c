@@ -93,7 +93,9 @@ static int retain_logs(struct sqlite_conn *conn, void *data, struct error *err)
 static int forget_build(struct sqlite_conn *conn, int64_t seq, struct error *err)
 {
         static const char *const statements[] = {
-                "DELETE FROM work_order WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?)",
+                /* the pipeline file of a build lies under the build's own id */
+                "DELETE FROM work_order WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?1 "
+                "UNION ALL SELECT id FROM build WHERE seq = ?1)",
                 "DELETE FROM lease WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?)",
                 "DELETE FROM job WHERE build_seq = ?",
                 "DELETE FROM ledger WHERE build_id = (SELECT id FROM build WHERE seq = ?)",

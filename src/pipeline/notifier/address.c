@@ -36,7 +36,7 @@ static bool domain_valid(const char *text)
                 unsigned char c = (unsigned char)*text;
 
                 if (c == '.' ? label == 0 || text[-1] == '-' || !text[1]
-                             : c >= 0x80 || !(isalnum(c) || (c == '-' && label)))
+                             : c >= 0x80 || !(isalnum(c) || c == '_' || (c == '-' && label)))
                         return false;
                 label = c == '.' ? 0 : label + 1;
                 if (label > LABEL_BYTES_MAX)

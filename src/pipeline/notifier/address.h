@@ -9,7 +9,7 @@ struct str;
 
 /**
  * address_valid() - local@domain of RFC 5321 without quoting: letters, digits and the usual signs,
- * at most 64 before the @ and 254 in all; ASCII alone
+ * at most 64 before the @ and 254 in all; ASCII alone. Names of hosts may have an underscore.
  */
 bool address_valid(const char *address);
 
