@@ -188,8 +188,10 @@ static int read_attempt(struct build *build, struct attempt *attempt, const json
         for (size_t i = 0; i < attempt->n_steps; i++) {
                 r = codec_decode(&attempt->steps[i], build->arena, json_array_get(steps, i),
                                  step_fields, COUNT(step_fields), err);
-                if (r < 0)
-                        return error_wrap(err, "step %zu", i);
+                if (r < 0) {
+                        error_wrap(err, "step %zu", i);
+                        return r;
+                }
         }
         return 0;
 }
@@ -231,8 +233,10 @@ static int read_job(struct build *build, struct job *job, const json_t *json, st
         job->attempts = arena_alloc(build->arena, job->n_attempts * sizeof(*job->attempts));
         for (size_t i = 0; i < job->n_attempts; i++) {
                 r = read_attempt(build, &job->attempts[i], json_array_get(attempts, i), err);
-                if (r < 0)
-                        return error_wrap(err, "attempt %zu", i + 1);
+                if (r < 0) {
+                        error_wrap(err, "attempt %zu", i + 1);
+                        return r;
+                }
         }
         return 0;
 }
@@ -243,8 +247,12 @@ int jobs_from_json(struct build *build, const json_t *array, struct error *err)
                 return error_set(err, ERROR_INVALID, "the jobs of a build are no list");
         build_set_jobs(build, json_array_size(array));
         for (size_t i = 0; i < build->n_jobs; i++) {
-                if (read_job(build, &build->jobs[i], json_array_get(array, i), err) < 0)
-                        return error_wrap(err, "job %zu", i + 1);
+                int r = read_job(build, &build->jobs[i], json_array_get(array, i), err);
+
+                if (r < 0) {
+                        error_wrap(err, "job %zu", i + 1);
+                        return r;
+                }
         }
         return 0;
 }

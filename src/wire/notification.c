@@ -120,8 +120,10 @@ static int decode_jobs(struct notification *notification, const json_t *json, st
         for (size_t i = 0; i < notification->n_jobs; i++) {
                 r = codec_decode(&notification->jobs[i], notification->arena,
                                  json_array_get(jobs, i), job_fields, COUNT(job_fields), err);
-                if (r < 0)
-                        return error_wrap(err, "job %zu", i + 1);
+                if (r < 0) {
+                        error_wrap(err, "job %zu", i + 1);
+                        return r;
+                }
         }
         return 0;
 }

@@ -113,8 +113,10 @@ static int read_env(struct order_env **ret, size_t *ret_n, struct arena *arena, 
         for (size_t i = 0; i < n; i++) {
                 r = codec_decode(&(*ret)[i], arena, json_array_get(array, i), env_fields,
                                  COUNT(env_fields), err);
-                if (r < 0)
-                        return error_wrap(err, "variable %zu", i + 1);
+                if (r < 0) {
+                        error_wrap(err, "variable %zu", i + 1);
+                        return r;
+                }
         }
         return 0;
 }
@@ -137,8 +139,10 @@ static int read_steps(struct order *order, const json_t *json, struct error *err
                 r = codec_decode(step, order->arena, one, step_fields, COUNT(step_fields), err);
                 if (r == 0)
                         r = read_env(&step->env, &step->n_env, order->arena, one, err);
-                if (r < 0)
-                        return error_wrap(err, "step %zu", i + 1);
+                if (r < 0) {
+                        error_wrap(err, "step %zu", i + 1);
+                        return r;
+                }
         }
         return 0;
 }

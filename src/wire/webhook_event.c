@@ -120,7 +120,9 @@ static int decode(struct webhook_event *event, const json_t *json, struct error 
                 return r;
         r = codec_decode(event, event->arena, pull_request, pull_request_fields,
                          COUNT(pull_request_fields), err);
-        return r < 0 ? error_wrap(err, "member \"pullRequest\"") : 0;
+        if (r < 0)
+                error_wrap(err, "member \"pullRequest\"");
+        return r;
 }
 
 int webhook_event_decode(struct webhook_event **ret, const char *text, size_t n, struct error *err)

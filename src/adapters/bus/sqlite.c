@@ -135,7 +135,9 @@ static int publish(struct bus *bus, const char *queue, const struct bus_body *bo
                         "%s holds %lld messages, the most it may: is its consumer running?", queue,
                         (long long)depth);
         r = sqlite_db_write(publish.queue->db, &task, err);
-        return r < 0 ? error_wrap(err, "put a message on %s", queue) : 0;
+        if (r < 0)
+                error_wrap(err, "put a message on %s", queue);
+        return r;
 }
 
 static int depth(struct bus *bus, const char *queue, int64_t *ret_ready, int64_t *ret_unsettled,

@@ -103,7 +103,9 @@ static int ack_in(struct sqlite_consumer *consumer, struct sqlite_db *db, const 
         r = sqlite_db_write(db, &task, err);
         for (size_t i = 0; r < 0 && i < ack.n; i++)
                 sqlite_bus_orphan(consumer->bus, hands[i]->queue, &hands[i]->id, 1);
-        return r < 0 ? error_wrap(err, "acknowledge %zu messages", ack.n) : 0;
+        if (r < 0)
+                error_wrap(err, "acknowledge %zu messages", ack.n);
+        return r;
 }
 
 static void drop_of(struct sqlite_consumer *consumer, const struct sqlite_db *db,
@@ -215,7 +217,9 @@ int sqlite_retry(struct bus_consumer *consumer, uint64_t tag, int64_t delay_ms, 
         struct move move = {.due = delay_ms > 0 ? clock_ms() + delay_ms : 0};
         int r = settle_by_move((struct sqlite_consumer *)consumer, tag, &move, reason, err);
 
-        return r < 0 ? error_wrap(err, "put a message back") : 0;
+        if (r < 0)
+                error_wrap(err, "put a message back");
+        return r;
 }
 
 int sqlite_dead(struct bus_consumer *consumer, uint64_t tag, const char *reason, struct error *err)
@@ -234,5 +238,7 @@ int sqlite_dead(struct bus_consumer *consumer, uint64_t tag, const char *reason,
         move.to = sqlite_bus_queue(self->bus, name);
         pthread_mutex_unlock(&self->bus->lock);
         r = settle_by_move(self, tag, &move, reason, err);
-        return r < 0 ? error_wrap(err, "put a message aside") : 0;
+        if (r < 0)
+                error_wrap(err, "put a message aside");
+        return r;
 }

@@ -119,6 +119,7 @@ static int write_header(int to, const char *name, int64_t size, struct error *er
 static int copy_bytes(int to, int from, int64_t n, const char *source, struct error *err)
 {
         scoped_text char *buffer = xmalloc(COPY_BYTES);
+        int r;
 
         while (n > 0) {
                 size_t want = n < COPY_BYTES ? (size_t)n : COPY_BYTES;
@@ -130,8 +131,9 @@ static int copy_bytes(int to, int from, int64_t n, const char *source, struct er
                         return error_set_errno(err, "read '%s'", source);
                 if (got == 0)
                         return error_set(err, ERROR_INVALID, "'%s' ends too early", source);
-                if (fs_write_all(to, buffer, (size_t)got, err) < 0)
-                        return err ? -err->kind : -ERROR_UNAVAILABLE;
+                r = fs_write_all(to, buffer, (size_t)got, err);
+                if (r < 0)
+                        return r;
                 n -= got;
         }
         return 0;
@@ -211,7 +213,9 @@ int sqlite_backup(struct sqlite_files *files, const char *path, struct error *er
         unlink(partial);
         if (r == 0)
                 r = sync_folder_of(path, err);
-        return r < 0 ? error_wrap(err, "backup") : 0;
+        if (r < 0)
+                error_wrap(err, "backup");
+        return r;
 }
 
 static int check_empty(const char *folder, struct error *err)
@@ -330,16 +334,16 @@ static int check_part(const char *folder, size_t part, struct error *err)
 
 static int put_in_place(const char *folder, struct error *err)
 {
+        scoped_text char *last = fs_path(folder, parts[N_PARTS - 1].name);
+
         for (size_t i = 0; i < N_PARTS; i++) {
                 scoped_text char *from = restoring(folder, i);
                 scoped_text char *to = fs_path(folder, parts[i].name);
 
                 if (rename(from, to) < 0)
                         return error_set_errno(err, "rename '%s'", from);
-                if (sync_folder_of(to, err) < 0)
-                        return err ? -err->kind : -ERROR_UNAVAILABLE;
         }
-        return 0;
+        return sync_folder_of(last, err);
 }
 
 static int restore_parts(int from, const char *path, const char *folder, struct error *err)
@@ -376,5 +380,7 @@ int sqlite_restore(const char *path, const char *folder, struct error *err)
 
                 unlink(left);
         }
-        return r < 0 ? error_wrap(err, "restore into '%s'", folder) : 0;
+        if (r < 0)
+                error_wrap(err, "restore into '%s'", folder);
+        return r;
 }

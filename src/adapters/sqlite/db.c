@@ -317,7 +317,9 @@ int sqlite_db_copy(struct sqlite_db *db, const char *target, struct error *err)
         if (r == 0)
                 r = sqlite_run(conn, "VACUUM INTO ?", SQL_VALUES(SQL_TEXT(target)), err);
         sqlite_conn_close(conn);
-        return r < 0 ? error_wrap(err, "copy '%s' to '%s'", db->path, target) : 0;
+        if (r < 0)
+                error_wrap(err, "copy '%s' to '%s'", db->path, target);
+        return r < 0 ? r : 0;
 }
 
 void sqlite_db_stats(struct sqlite_db *db, struct sqlite_stats *ret)

@@ -86,9 +86,9 @@ static int keep_copy(struct sqlite_conn *conn, const char *path, int64_t version
 
         unlink(target);
         r = sqlite_run(conn, "VACUUM INTO ?", SQL_VALUES(SQL_TEXT(target)), err);
-        return r < 0 ? error_wrap(err, "copy '%s' to '%s' before its schema is changed", path,
-                                  target)
-                     : 0;
+        if (r < 0)
+                error_wrap(err, "copy '%s' to '%s' before its schema is changed", path, target);
+        return r;
 }
 
 static int migrate(struct sqlite_conn *conn, int64_t version, const struct sqlite_schema *schema,
@@ -123,9 +123,10 @@ int sqlite_schema_bring_up(struct sqlite_conn *conn, const char *path,
                 r = sqlite_get_int(conn, &version, "PRAGMA user_version", SQL_NONE, err);
         if (r < 0 || version == (int64_t)schema->n_migrations)
                 return r < 0 ? r : 0;
-        if (version > 0 && keep_copy(conn, path, version, err) < 0)
-                return err ? -err->kind : -ERROR_UNAVAILABLE;
-        r = sqlite_script(conn, "BEGIN IMMEDIATE", err);
+        if (version > 0)
+                r = keep_copy(conn, path, version, err);
+        if (r >= 0)
+                r = sqlite_script(conn, "BEGIN IMMEDIATE", err);
         if (r == 0)
                 r = migrate(conn, version, schema, err);
         if (r >= 0)

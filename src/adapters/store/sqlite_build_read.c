@@ -76,8 +76,10 @@ static int read_build(struct build **ret, sqlite3_stmt *stmt, bool jobs, struct 
         if (r == 0 && jobs)
                 r = jobs_decode(build, (const char *)sqlite3_column_text(stmt, (int)n),
                                 (size_t)sqlite3_column_bytes(stmt, (int)n), err);
-        if (r < 0)
-                return error_wrap(err, "build '%s'", build->id);
+        if (r < 0) {
+                error_wrap(err, "build '%s'", build->id);
+                return r;
+        }
         *ret = take(build);
         return 0;
 }

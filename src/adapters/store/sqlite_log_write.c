@@ -186,5 +186,7 @@ int sqlite_log_append(struct store *store, const struct log_entry *entries, size
         if (n == 0)
                 return 0;
         r = sqlite_store_write(sqlite_store(store)->logs, append, &append_all, err);
-        return r < 0 ? error_wrap(err, "store %zu log entries", n) : 0;
+        if (r < 0)
+                error_wrap(err, "store %zu log entries", n);
+        return r;
 }

@@ -162,11 +162,14 @@ static int retain_builds(struct sqlite_conn *conn, void *data, struct error *err
 
         retain->removed = 0;
         while (r > 0 && retain->removed < BUILDS_MAX) {
+                int failed;
+
                 r = sqlite_get_int(conn, &repo,
                                    "SELECT id FROM repository WHERE id > ? ORDER BY id LIMIT 1",
                                    SQL_VALUES(SQL_INT(repo)), err);
-                if (r > 0 && retain_repository(conn, retain, repo, err) < 0)
-                        return err ? -err->kind : -ERROR_UNAVAILABLE;
+                failed = r > 0 ? retain_repository(conn, retain, repo, err) : 0;
+                if (failed < 0)
+                        return failed;
         }
         return r < 0 ? r : 0;
 }
@@ -209,8 +212,10 @@ int sqlite_retain(struct store *store, const struct retention *retention, int64_
         if (r == 0)
                 r = sqlite_store_write(sqlite_store(store)->state, retain_deliveries, &retain, err);
         removed += retain.removed;
-        if (r < 0)
-                return error_wrap(err, "remove what is old");
+        if (r < 0) {
+                error_wrap(err, "remove what is old");
+                return r;
+        }
         *ret_removed = removed;
         return 0;
 }
