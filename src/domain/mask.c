@@ -17,6 +17,7 @@
  */
 #include "domain/mask.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,9 +43,11 @@ struct mask_stream {
         struct mask_set *set;
         struct str raw;
         struct str marks;
-        size_t emitted; /* of raw, from its beginning */
-        bool stars;     /* the last thing emitted was STARS */
-        size_t marked;  /* no mark stands from here on */
+        size_t emitted;   /* of raw, from its beginning */
+        bool stars;       /* the last thing emitted was STARS */
+        size_t marked;    /* no mark stands from here on */
+        struct str given; /* marks that mask_stream_load() brought, of the first bytes ever fed */
+        size_t forgotten; /* bytes that were fed and are not in raw any more */
         struct str clean;
         struct segment *segments;
         size_t n_segments;
@@ -64,6 +67,7 @@ struct mask_stream *mask_stream_new(struct mask_set *set)
         stream->set = set;
         str_init(&stream->raw);
         str_init(&stream->marks);
+        str_init(&stream->given);
         str_init(&stream->clean);
         return stream;
 }
@@ -81,6 +85,7 @@ void mask_stream_free(struct mask_stream *stream)
         wipe(&stream->raw);
         wipe(&stream->clean);
         str_done(&stream->marks);
+        str_done(&stream->given);
         free(stream->segments);
         free(stream);
 }
@@ -348,7 +353,8 @@ static void forget(struct mask_stream *stream, size_t n)
         explicit_bzero(stream->raw.data, n);
         str_consume(&stream->raw, n);
         str_consume(&stream->marks, n);
-        stream->emitted -= n;
+        stream->emitted = stream->emitted > n ? stream->emitted - n : 0;
+        stream->forgotten += n;
         stream->marked = stream->marked > n ? stream->marked - n : 0;
 }
 
@@ -370,21 +376,33 @@ static void decide(struct mask_stream *stream, bool flush, struct str *ret)
         forget(stream, horizon.keep < stream->emitted ? horizon.keep : stream->emitted);
 }
 
+/* New bytes at the end of raw, with their marks. */
+static void append(struct mask_stream *stream, const char *bytes, size_t n)
+{
+        size_t from = stream->raw.len;
+
+        str_add_bytes(&stream->raw, bytes, n);
+        str_reserve(&stream->marks, n);
+        memset(stream->marks.data + from, MARK_PLAIN, n);
+        stream->marks.len += n;
+        for (size_t i = from; i < from + n && stream->forgotten + i < stream->given.len; i++) {
+                stream->marks.data[i] = stream->given.data[stream->forgotten + i];
+                marked(stream, i + 1);
+        }
+}
+
 void mask_stream_feed(struct mask_stream *stream, const void *bytes, size_t n, struct str *ret)
 {
         const char *at = bytes;
 
-        if (mask_set_empty(stream->set)) {
+        if (mask_set_empty(stream->set) && !stream->given.len) {
                 str_add_bytes(ret, bytes, n);
                 return;
         }
         while (n > 0) {
                 size_t step = n < FEED_MAX ? n : FEED_MAX;
 
-                str_add_bytes(&stream->raw, at, step);
-                str_reserve(&stream->marks, step);
-                memset(stream->marks.data + stream->marks.len, MARK_PLAIN, step);
-                stream->marks.len += step;
+                append(stream, at, step);
                 decide(stream, false, ret);
                 at += step;
                 n -= step;
@@ -396,12 +414,44 @@ void mask_stream_flush(struct mask_stream *stream, struct str *ret)
         if (stream->raw.len)
                 decide(stream, true, ret);
         forget(stream, stream->raw.len);
+        stream->emitted = 0;
         stream->stars = false;
 }
 
 size_t mask_stream_held(const struct mask_stream *stream)
 {
-        return stream->raw.len - stream->emitted;
+        return stream->raw.len > stream->emitted ? stream->raw.len - stream->emitted : 0;
+}
+
+size_t mask_stream_kept(const struct mask_stream *stream)
+{
+        return stream->raw.len;
+}
+
+/* Marks tell where secrets are, not what they are: they may lie on a disk, raw may not. */
+void mask_stream_save(const struct mask_stream *stream, struct str *ret)
+{
+        uint64_t emitted = stream->emitted;
+        size_t done = stream->forgotten + stream->raw.len;
+
+        str_add_char(ret, (char)stream->stars);
+        str_add_bytes(ret, &emitted, sizeof(emitted));
+        str_add_bytes(ret, stream->marks.data, stream->marks.len);
+        if (done < stream->given.len)
+                str_add_bytes(ret, stream->given.data + done, stream->given.len - done);
+}
+
+bool mask_stream_load(struct mask_stream *stream, const char *saved, size_t n)
+{
+        uint64_t emitted;
+
+        if (n < 1 + sizeof(emitted))
+                return false;
+        memcpy(&emitted, saved + 1, sizeof(emitted));
+        stream->stars = saved[0] != 0;
+        stream->emitted = (size_t)emitted;
+        str_add_bytes(&stream->given, saved + 1 + sizeof(emitted), n - 1 - sizeof(emitted));
+        return emitted <= stream->given.len;
 }
 
 void mask_text(struct mask_set *set, const char *text, size_t n, struct str *ret)

@@ -12,6 +12,7 @@
  * struct mask_set is the secrets, may grow while streams use it (::add-mask::) and belongs to one
  * thread, like the streams made from it.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -41,5 +42,17 @@ void mask_stream_feed(struct mask_stream *stream, const void *bytes, size_t n, s
 void mask_stream_flush(struct mask_stream *stream, struct str *ret);
 /** mask_stream_held() - how many bytes of the input are held back */
 size_t mask_stream_held(const struct mask_stream *stream);
+/** mask_stream_kept() - how many bytes of the input, up to its end, the stream still looks at; what
+ *  is held back is the end of them */
+size_t mask_stream_kept(const struct mask_stream *stream);
+/**
+ * mask_stream_save(), mask_stream_load() - go on in another process
+ *
+ * What is saved holds no byte of the input. The new stream is fed from mask_stream_kept() bytes
+ * before the end of the old one's input, and puts out what the old one would have. load is for a
+ * fresh stream; Return: false for garbage.
+ */
+void mask_stream_save(const struct mask_stream *stream, struct str *ret);
+bool mask_stream_load(struct mask_stream *stream, const char *saved, size_t n);
 /** mask_text() - a whole text at once (reasons, names of steps), appended to ret */
 void mask_text(struct mask_set *set, const char *text, size_t n, struct str *ret);

@@ -36,9 +36,7 @@
 
 static const struct engine_adapter adapters[] = {
         {"docker", docker_engine_open},
-#ifdef CONTRACT_LOCAL
         {"local", local_engine_open},
-#endif
 };
 
 /* What the sink was given. */
@@ -54,6 +52,7 @@ struct told {
         int64_t line;
         int64_t offset;
         int64_t first_line_ms; /* clock_ms() of the first output */
+        int64_t notes_before;  /* lines of stream 0 before the first output */
         int64_t result_seq;
         int64_t cpu_ms;
         int64_t max_rss;
@@ -100,6 +99,8 @@ static void take_log(void *data, const struct log_entry *entry)
         if (entry->ended)
                 told->ended = true;
         if (entry->stream == LOG_STREAM_ARGON) {
+                if (!told->first_line_ms)
+                        told->notes_before += entry->lines;
                 str_add_bytes(&told->notes, entry->bytes, entry->n);
         } else {
                 char c = (char)('0' + (int)entry->stream);
@@ -135,7 +136,8 @@ static void take_result(void *data, const struct job_result *result)
         if (result->kind == RESULT_STEP_FINISHED)
                 str_printf(&told->results, " %d %s %d %lld-%lld", result->step,
                            state_name(result->state), result->exit_code,
-                           (long long)result->first_line, (long long)result->last_line);
+                           (long long)(result->first_line - told->notes_before),
+                           (long long)(result->last_line - told->notes_before));
         str_add(&told->results, "\n");
         if (result->kind == RESULT_STEP_FINISHED) {
                 told->cpu_ms = result->cpu_ms;

@@ -14,7 +14,8 @@ struct step_finished;
 struct step_job_end;
 struct str;
 
-/** struct cause - @text: a sentence, not yet masked; zero it to begin, cause_done() frees its text */
+/** struct cause - @text: a sentence, not yet masked; zero it to begin, cause_done() frees its text
+ */
 struct cause {
         enum state state;
         enum reason reason;
@@ -34,8 +35,7 @@ void cause_of_step(struct cause *ret, const struct order *order,
 void cause_of_job(struct cause *ret, const struct order *order, const struct step_job_end *end,
                   bool asked);
 /** cause_of_sandbox() - it ended without a word from argon-step */
-void cause_of_sandbox(struct cause *ret, const struct order *order,
-                      const struct sandbox_end *end);
+void cause_of_sandbox(struct cause *ret, const struct order *order, const struct sandbox_end *end);
 /** cause_of_deadline() - argon-step did not keep the job's time limit, we did */
 void cause_of_deadline(struct cause *ret, const struct order *order);
 

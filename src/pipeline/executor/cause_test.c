@@ -31,7 +31,7 @@ static void assert_verdict(struct cause *verdict, enum state want, enum reason r
 }
 
 static struct cause of_step(enum step_cause cause, int exit_code, int signal, const char *text,
-                              bool asked)
+                            bool asked)
 {
         struct step_finished finished = {.exit_code = exit_code,
                                          .signal = signal,

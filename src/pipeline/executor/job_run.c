@@ -194,7 +194,7 @@ static void judge(struct run *run, enum state state, enum reason reason, const c
 
 static void say_begin(struct run *run)
 {
-        struct job_result accepted = {.kind = RESULT_ACCEPTED, .step = -1};
+        struct job_result accepted = {.kind = RESULT_ACCEPTED};
 
         if (run->state.phase == RUN_PHASE_NEW) {
                 run_event(run, LOG_INFO, "Starting job execution",
@@ -315,7 +315,7 @@ static int check_order(const struct run *run, enum reason *ret_reason, struct er
 
 static int start(struct run *run, enum reason *ret_reason, struct error *err)
 {
-        struct job_result started = {.kind = RESULT_STARTED, .step = -1};
+        struct job_result started = {.kind = RESULT_STARTED};
         bool remote = engine_info(run->options->engine)->remote;
 
         *ret_reason = REASON_INTERNAL;
@@ -415,7 +415,6 @@ static void finish(struct run *run)
         log_cut_flush(run->cut, LOG_CUT_STEP_NONE, clock_ms(), run_at(run));
         end_open_step(run);
         log_cut_end(run->cut, clock_ms(), run_at(run));
-        result.step = verdict->step;
         result.state = verdict->state;
         result.reason = verdict->reason;
         result.reason_text = verdict->text;
@@ -432,7 +431,7 @@ static void finish(struct run *run)
 
 static void give_back(struct run *run)
 {
-        struct job_result result = {.kind = RESULT_RETURNED, .step = -1};
+        struct job_result result = {.kind = RESULT_RETURNED};
 
         run->state.phase = RUN_PHASE_FINISHED;
         run_result(run, &result);
@@ -501,7 +500,7 @@ static enum job_end stopped(struct run *run)
 
 static void go_on(struct run *run)
 {
-        struct job_result started = {.kind = RESULT_STARTED, .step = -1};
+        struct job_result started = {.kind = RESULT_STARTED};
         struct error err;
 
         if (!run->sandbox) {

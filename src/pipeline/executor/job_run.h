@@ -29,7 +29,7 @@ struct sandbox;
 
 #define JOB_LOG_MAX_DEFAULT (INT64_C(1) << 30)
 #define JOB_ORPHAN_MAX_DEFAULT_MS (15 * 60 * 1000)
-#define JOB_STARTS_MAX 3 /* processes that may die preparing one attempt */
+#define JOB_STARTS_MAX 10 /* processes that may die preparing one attempt */
 #define JOB_CONNECT_MAX_MS (60 * 1000)
 #define JOB_DEADLINE_SLACK_MS (30 * 1000)
 #define JOB_CANCEL_MAX_MS 3000 /* what a cancelled job gets to end by itself */

@@ -4,10 +4,10 @@
  * belongs to one step and stream at a time: a change cuts it, so the order of the job's writes is
  * kept. From pending, entries are cut by the rhythm.
  *
- * The position: each frame that was fed is remembered until none of its bytes is held back in a
- * lane. The oldest one that still is marks the place to read again from; `skip` says for each lane
- * how many of the bytes from there on are done already. pending itself is masked, so it may be
- * saved as it is.
+ * The position: each frame that was fed is remembered until a lane needs none of its bytes any
+ * more. The oldest one that is needed marks the place to read again from; `skip` says for each lane
+ * how many of the bytes from there on are done with. pending itself is masked, so it may be saved
+ * as it is.
  */
 #include "pipeline/executor/log_cut.h"
 
@@ -287,7 +287,7 @@ static struct lane *lane_of(struct log_cut *cut, int step, enum log_stream strea
 
 static uint64_t lane_decided(const struct lane *lane)
 {
-        return lane->fed - lane->scan.len - mask_stream_held(lane->mask);
+        return lane->fed - lane->scan.len - mask_stream_kept(lane->mask);
 }
 
 static void lane_mask(struct log_cut *cut, struct lane *lane, const char *bytes, size_t n,
@@ -524,13 +524,24 @@ static uint64_t lane_skip(const struct log_cut *cut, const struct lane *lane)
         return lane->skip;
 }
 
-/* Whether the first byte that is not decided lies within a line, where no command can begin. What a
- * mask holds was judged no command already; what is in scan begins a line. */
+/* Whether the first byte that is read again lies within a line, where no command can begin. What a
+ * mask keeps was judged already; what is in scan begins a line. */
 static bool lane_inside(const struct lane *lane)
 {
-        if (mask_stream_held(lane->mask) > 0)
+        if (mask_stream_kept(lane->mask) > 0)
                 return true;
         return lane->scan.len == 0 && lane->inside;
+}
+
+static void save_lane(struct log_cut *cut, const struct lane *lane, struct str *ret)
+{
+        pack_int(ret, lane->step);
+        pack_int(ret, (int64_t)lane->stream);
+        pack_int(ret, lane_inside(lane));
+        pack_int(ret, (int64_t)lane_skip(cut, lane));
+        str_clear(&cut->masked);
+        mask_stream_save(lane->mask, &cut->masked);
+        pack_bytes(ret, cut->masked.data, cut->masked.len);
 }
 
 void log_cut_save(struct log_cut *cut, struct str *ret)
@@ -546,14 +557,8 @@ void log_cut_save(struct log_cut *cut, struct str *ret)
         pack_int(ret, cut->pending_at);
         pack_bytes(ret, cut->pending.data, cut->pending.len);
         pack_int(ret, (int64_t)cut->n_lanes);
-        for (size_t i = 0; i < cut->n_lanes; i++) {
-                struct lane *lane = cut->lanes[i];
-
-                pack_int(ret, lane->step);
-                pack_int(ret, (int64_t)lane->stream);
-                pack_int(ret, lane_inside(lane));
-                pack_int(ret, (int64_t)lane_skip(cut, lane));
-        }
+        for (size_t i = 0; i < cut->n_lanes; i++)
+                save_lane(cut, cut->lanes[i], ret);
         pack_int(ret, cut->tail_step);
         log_tail_save(&cut->tail, ret);
 }
@@ -585,6 +590,9 @@ void log_cut_load(struct log_cut *cut, struct unpack *from)
 
                 lane->inside = unpack_int(from) != 0;
                 lane->skip = (uint64_t)unpack_int(from);
+                bytes = unpack_bytes(from, &n);
+                if (!mask_stream_load(lane->mask, bytes, n))
+                        from->bad = true;
         }
         log_cut_tail_begin(cut, (int)unpack_int(from));
         log_tail_load(&cut->tail, from);

@@ -116,8 +116,8 @@ static void judge_ended(struct follow *follow)
                 cause_of_deadline(&run->state.verdict, run->order);
         else if (follow->silent)
                 cause_set(&run->state.verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE,
-                            "argon-step did not connect: the sandbox does not run it, or cannot "
-                            "reach its control folder");
+                          "argon-step did not connect: the sandbox does not run it, or cannot "
+                          "reach its control folder");
         else if (run->asked)
                 cause_set(&run->state.verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
         else

@@ -40,6 +40,7 @@ struct slot {
 struct slots {
         struct slots_options options;
         pthread_mutex_t lock;
+        pthread_mutex_t claiming; /* held from the look for a double to its entry in the table */
         pthread_cond_t changed;
         bool stopping;
         struct slot *all;
@@ -121,20 +122,12 @@ static int claim(struct slot *slot, const struct dispatch *dispatch, struct assi
         return 0;
 }
 
-static int handle(void *data, const struct bus_message *message, struct error *err)
+/* Claim it and enter it in the table, unless it runs here already. */
+static int take_job(struct slot *slot, const struct dispatch *dispatch, struct error *err)
 {
-        struct slot *slot = data;
         struct slots *slots = slot->slots;
-        scoped(dispatch) struct dispatch *dispatch = NULL;
         struct assignment *assignment = NULL;
 
-        if (dispatch_decode(&dispatch, message->body, message->len, err) < 0)
-                return -err->kind;
-        if (!offers(text_or(slots->options.labels, ""), text_or(dispatch->labels, "")))
-                return error_set(err, ERROR_CONFLICT,
-                                 "job %s needs an executor with the labels '%s'; this one has '%s'",
-                                 dispatch->job_id, dispatch->labels,
-                                 text_or(slots->options.labels, ""));
         if (runs_already(slots, dispatch))
                 return 0;
         if (claim(slot, dispatch, &assignment, err) < 0)
@@ -150,6 +143,26 @@ static int handle(void *data, const struct bus_message *message, struct error *e
         consume_stop(slot->consume);
         pthread_mutex_unlock(&slots->lock);
         return 0;
+}
+
+static int handle(void *data, const struct bus_message *message, struct error *err)
+{
+        struct slot *slot = data;
+        struct slots *slots = slot->slots;
+        scoped(dispatch) struct dispatch *dispatch = NULL;
+        int result;
+
+        if (dispatch_decode(&dispatch, message->body, message->len, err) < 0)
+                return -err->kind;
+        if (!offers(text_or(slots->options.labels, ""), text_or(dispatch->labels, "")))
+                return error_set(err, ERROR_CONFLICT,
+                                 "job %s needs an executor with the labels '%s'; this one has '%s'",
+                                 dispatch->job_id, dispatch->labels,
+                                 text_or(slots->options.labels, ""));
+        pthread_mutex_lock(&slots->claiming);
+        result = take_job(slot, dispatch, err);
+        pthread_mutex_unlock(&slots->claiming);
+        return result;
 }
 
 /* Wait for a message and claim its job; slot->running is it, or NULL when the slots are stopping.
@@ -322,6 +335,7 @@ static struct slots *slots_new(const struct slots_options *options, size_t n_rec
 
         slots->options = *options;
         pthread_mutex_init(&slots->lock, NULL);
+        pthread_mutex_init(&slots->claiming, NULL);
         pthread_condattr_init(&attributes);
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
         pthread_cond_init(&slots->changed, &attributes);
@@ -392,6 +406,7 @@ void slots_close(struct slots *slots)
                 }
         }
         pthread_cond_destroy(&slots->changed);
+        pthread_mutex_destroy(&slots->claiming);
         pthread_mutex_destroy(&slots->lock);
         free(slots->all);
         free(slots);
