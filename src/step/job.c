@@ -24,6 +24,7 @@
 #include "base/banned.h"
 
 #define GRACE_DEFAULT_MS 10000
+#define ORPHAN_DEFAULT_MS (15 * 60 * 1000)
 #define STOP_GRACE_MS 3000    /* for SIGTERM from outside: a Docker daemon kills after 10 s */
 #define KILL_PATIENCE_MS 5000 /* for what does not die of SIGKILL (a dead network disk) */
 #define POLL_MS 10            /* while processes are being ended */
@@ -49,6 +50,11 @@ static void emit(struct job *job, const struct step_event *event)
 static int64_t job_ms(const struct job *job)
 {
         return job->began_at ? clock_ms() - job->began_at : 0;
+}
+
+int64_t job_orphan_max(const struct job *job)
+{
+        return job->plan.orphan_max_ms ? job->plan.orphan_max_ms : ORPHAN_DEFAULT_MS;
 }
 
 static void say_duration(char *text, size_t size, const char *what, int64_t ms)
@@ -81,7 +87,7 @@ static void say_cause(const struct job *job, enum step_cause cause, char *text, 
                 break;
         case STEP_CAUSE_ORPHANED:
                 snprintf(text, size, "no executor was there for %lld s",
-                         (long long)(job->plan.orphan_max_ms / 1000));
+                         (long long)(job_orphan_max(job) / 1000));
                 break;
         default:
                 break;

@@ -73,5 +73,7 @@ void job_stop(struct job *job, enum step_cause cause);
 void job_tick(struct job *job);
 /** job_wait_ms() - when job_tick() wants to be called although nothing happened; -1: never */
 int64_t job_wait_ms(const struct job *job);
+/** job_orphan_max() - milliseconds without an executor after which the job is ended */
+int64_t job_orphan_max(const struct job *job);
 /** job_exit_code() - of argon-step, for whoever looks at the sandbox from outside */
 int job_exit_code(const struct job *job);

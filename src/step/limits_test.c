@@ -243,19 +243,37 @@ TEST("SIGTERM from outside ends the job and is told")
         run_done(&run);
 }
 
-TEST("a step cannot end its supervisor, nor stop it")
+TEST("a step cannot end its supervisor, nor stop it, nor make it end the job")
 {
         struct step_plan_step steps[] = {
-                {.script = "for s in KILL STOP TERM SEGV INT HUP; do kill -$s 1 2>/dev/null; done; "
-                           "sleep 0.1; echo still here"}};
+                {.script = "for s in KILL STOP TERM SEGV INT HUP; do kill -$s 1; done; sleep 0.1; "
+                           "ulimit -c; echo still here"}};
         struct step_plan plan = {0};
         struct run run;
 
         run_init(&run);
-        run_job(&run, RUN_INIT, steps, 1, &plan);
-        /* SIGTERM and SIGINT are heard, as from outside: the job may end itself. */
-        assert_true(run.ended);
-        assert_int_equal(run.end.result, STEP_JOB_STOPPED);
+        assert_int_equal(run_job(&run, RUN_INIT, steps, 1, &plan), 0);
+        assert_non_null(strstr(run.out.data, "still here\n"));
+        run_done(&run);
+}
+
+TEST("an executor that holds the line and takes nothing is none")
+{
+        struct step_plan_step steps[] = {{.script = "exec yes"}};
+        struct step_plan plan = {.orphan_max_ms = 600};
+        struct timespec pause = {.tv_sec = 1, .tv_nsec = 500000000};
+        struct step_event event;
+        struct run run;
+
+        run_init(&run);
+        run_start(&run, RUN_INIT);
+        run_listen(&run, 0);
+        run_plan(&run, steps, 1, &plan);
+        assert_int_equal(channel_receive(run.channel, RUN_PATIENCE_MS, -1, &event, NULL), 1);
+        run_take(&run, &event);
+        nanosleep(&pause, NULL);
+        run_follow(&run, NULL);
+        assert_int_equal(run.end.result, STEP_JOB_ORPHANED);
         run_done(&run);
 }
 

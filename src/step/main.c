@@ -34,7 +34,6 @@
 
 #define SOCKET_DEFAULT "/argon/sock"
 #define CGROUP_DEFAULT "/sys/fs/cgroup"
-#define ORPHAN_DEFAULT_MS (15 * 60 * 1000)
 #define LAST_WORDS_MS 5000 /* for the end frames after SIGTERM */
 #define EVENTS_MAX 64
 #define SIGNAL_TAG (UINT64_MAX - 1)
@@ -158,29 +157,33 @@ static void take_signals(struct supervisor *sv)
         while (read(sv->signals, &info, sizeof(info)) == sizeof(info)) {
                 if (info.ssi_signo == SIGCHLD)
                         continue;
+                /* A sender from outside our PID namespace has no number here. A step has one, and
+                 * may end itself in simpler ways. */
+                if (sv->reaper.init && info.ssi_pid != 0)
+                        continue;
                 if (!sv->told_to_stop_at)
                         sv->told_to_stop_at = clock_ms();
                 job_stop(&sv->job, STEP_CAUSE_STOPPED);
         }
 }
 
-static int64_t orphan_max(const struct supervisor *sv)
-{
-        int64_t ms = sv->job.plan.orphan_max_ms;
-
-        return ms ? ms : ORPHAN_DEFAULT_MS;
-}
-
-/* Milliseconds until somebody without an executor gives up; INT64_MAX while there is one. */
+/*
+ * Milliseconds until somebody without an executor gives up; INT64_MAX while there is one. One that
+ * holds the connection and takes nothing, while the job waits for it, is none.
+ */
 static int64_t orphan_left(const struct supervisor *sv)
 {
         int64_t since = sv->line.alone_since;
+        const struct outlets *outlets = &sv->job.outlets;
 
-        if (sv->line.path && sv->line.attached)
-                return INT64_MAX;
+        if (sv->line.path && sv->line.attached) {
+                if (sv->ended_at || !sv->job.outlets_open || outlets->blocked_since < 0)
+                        return INT64_MAX;
+                return job_orphan_max(&sv->job) - (clock_ms() - outlets->blocked_since);
+        }
         if (sv->ended_at > since)
                 since = sv->ended_at;
-        return orphan_max(sv) - (clock_boot_ms() - since);
+        return job_orphan_max(&sv->job) - (clock_boot_ms() - since);
 }
 
 static int64_t words_left(const struct supervisor *sv)

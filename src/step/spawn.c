@@ -67,6 +67,7 @@ void spawn_open(struct spawn_host *host, char *const *environ)
                 host->null = ends[0];
                 close(ends[1]);
         }
+        getrlimit(RLIMIT_CORE, &host->core);
         host->oom = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
         if (host->oom >= 0 && pread(host->oom, text, sizeof(text) - 1, 0) > 0)
                 host->oom_score = (int)strtol(text, NULL, 10);
@@ -108,22 +109,11 @@ static int default_signals(void)
         return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* We hold no core and many descriptors; a step gets what the sandbox was started with. */
-static void default_limits(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_CORE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_CORE, &limit);
-        }
-}
-
 static int set_up(const struct start *start)
 {
         if (default_signals() < 0 || setsid() < 0)
                 return -1;
-        default_limits();
+        setrlimit(RLIMIT_CORE, &start->host->core); /* ours is 0 */
         umask(022);
         if (dup2(start->host->null, 0) < 0 || dup2(start->output[0], 1) < 0 ||
             dup2(start->output[1], 2) < 0)

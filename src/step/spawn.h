@@ -6,6 +6,7 @@
  * no other descriptor of ours, default signals, and a raised oom_score_adj.
  */
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "step/shell.h"
@@ -15,11 +16,13 @@ struct step_plan;
 struct step_plan_step;
 
 /** struct spawn_host - what of this process the children need; made once by spawn_open()
- *  @null: for standard input; @oom: our oom_score_adj, opened while we may, or -1 */
+ *  @null: for standard input; @oom: our oom_score_adj, opened while we may, or -1; @core: the limit
+ *  that we were started with */
 struct spawn_host {
         int null;
         int oom;
         int oom_score;
+        struct rlimit core;
         char *const *environ;
 };
 
