@@ -31,12 +31,12 @@
 #define START_ROOM (OUTLETS_RESERVE / 2) /* free space of the ring before a step starts */
 
 void job_open(struct job *job, struct line *line, struct reaper *reaper, const char *cgroup,
-              int epoll, char *const *environ)
+              int epoll, char *const *variables)
 {
         *job = (struct job){.line = line, .reaper = reaper, .cgroup = cgroup, .epoll = epoll};
         job->shell.memory = -1;
         job->end.step = -1;
-        spawn_open(&job->host, environ);
+        spawn_open(&job->host, variables);
 }
 
 static void emit(struct job *job, const struct step_event *event)

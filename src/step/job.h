@@ -66,7 +66,7 @@ struct job {
 };
 
 void job_open(struct job *job, struct line *line, struct reaper *reaper, const char *cgroup,
-              int epoll, char *const *environ);
+              int epoll, char *const *variables);
 /** job_stop() - end early for that cause; the first one counts, STOPPED makes it hasty */
 void job_stop(struct job *job, enum step_cause cause);
 /** job_tick() - move on as far as possible */

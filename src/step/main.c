@@ -135,7 +135,7 @@ static void close_foreign(void)
         syscall(SYS_close_range_, 3U, ~0U, 0U);
 }
 
-static int open_all(struct supervisor *sv, const struct options *options, char *const *environ,
+static int open_all(struct supervisor *sv, const struct options *options, char *const *variables,
                     struct error *err)
 {
         sv->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -146,7 +146,7 @@ static int open_all(struct supervisor *sv, const struct options *options, char *
         if (line_open(&sv->line, options->stdio ? NULL : options->socket, sv->epoll, err) < 0)
                 return -ERROR_UNAVAILABLE;
         /* Opens a file of /proc/self that is closed to us afterwards. */
-        job_open(&sv->job, &sv->line, &sv->reaper, options->cgroup, sv->epoll, environ);
+        job_open(&sv->job, &sv->line, &sv->reaper, options->cgroup, sv->epoll, variables);
         return protect(err);
 }
 
@@ -274,7 +274,7 @@ static int parse(struct options *options, int argc, char **argv)
         return 0;
 }
 
-int main(int argc, char **argv, char **environ)
+int main(int argc, char **argv, char **variables)
 {
         struct supervisor sv = {0};
         struct options options;
@@ -290,7 +290,7 @@ int main(int argc, char **argv, char **environ)
         if (options.pause)
                 return pause_for_ever();
         close_foreign();
-        if (open_all(&sv, &options, environ, &err) < 0)
+        if (open_all(&sv, &options, variables, &err) < 0)
                 return broken(&err);
         result = loop(&sv, &err);
         return result < 0 ? broken(&err) : result;

@@ -55,12 +55,12 @@ struct start {
         int report;
 };
 
-void spawn_open(struct spawn_host *host, char *const *environ)
+void spawn_open(struct spawn_host *host, char *const *variables)
 {
         char text[16] = "";
         int ends[2];
 
-        *host = (struct spawn_host){.environ = environ};
+        *host = (struct spawn_host){.variables = variables};
         host->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (host->null < 0 && pipe2(ends, O_CLOEXEC) == 0) {
                 /* An image without /dev: a pipe whose writer has gone is at its end as well. */
@@ -316,7 +316,7 @@ int spawn_step(pid_t *ret, struct shell *shell, const struct spawn_host *host,
 
         if (result < 0)
                 return result;
-        environment_make(&environment, host->environ, plan, step, folder);
+        environment_make(&environment, host->variables, plan, step, folder);
         result = start_child(ret, &start, step->shell, err);
         environment_done(&environment);
         return result;

@@ -23,10 +23,10 @@ struct spawn_host {
         int oom;
         int oom_score;
         struct rlimit core;
-        char *const *environ;
+        char *const *variables;
 };
 
-void spawn_open(struct spawn_host *host, char *const *environ);
+void spawn_open(struct spawn_host *host, char *const *variables);
 
 /**
  * spawn_step() - start it
