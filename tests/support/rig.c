@@ -37,14 +37,15 @@ static void pause_a_little(void)
 static void open_adapters(struct rig *rig)
 {
         scoped_text char *data = fs_path(rig->folder, "data");
-        static struct forge_options options = {
+        struct forge_options options = {
                 .allow = "file", .timeout_ms = 20000, .size_max = 64 << 20};
         struct error err = {0};
 
         assert_ok(sqlite_files_open(&rig->files, data, &err), err);
         assert_ok(bus_sqlite_open(&rig->bus, "sqlite", rig->files, &err), err);
         assert_ok(store_sqlite_open(&rig->store, "sqlite", rig->files, &err), err);
-        options.mirrors = fs_path(rig->folder, "mirrors");
+        rig->mirrors = fs_path(rig->folder, "mirrors");
+        options.mirrors = rig->mirrors;
         assert_ok(fs_mkdirs(options.mirrors, 0700, &err), err);
         assert_ok(git_forge_open(&rig->forge, &options, &err), err);
 }
@@ -71,6 +72,7 @@ void rig_close(struct rig *rig)
         fs_remove_tree(rig->folder, NULL);
         free(rig->repository);
         free(rig->url);
+        free(rig->mirrors);
 }
 
 static void run_git(struct rig *rig, const char *const *arguments, struct str *ret)

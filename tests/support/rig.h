@@ -25,6 +25,7 @@ struct rig {
         char folder[64];
         char *repository; /* folder of the git repository */
         char *url;        /* file://… */
+        char *mirrors;
         struct sqlite_files *files;
         struct bus *bus;
         struct store *store;

@@ -113,8 +113,8 @@ static int read_one(struct orchestrator *o, struct build *build, const char *nam
                 return 0;
         if (result == -ERROR_LIMIT)
                 source_fail(build, REASON_CONFIG_INVALID,
-                            build_text(build, "%s is larger than %d KiB, the most that is read",
-                                       name, PIPELINE_FILE_BYTES_MAX / 1024));
+                            build_text(build, "%s has more than %d bytes, the most that is read",
+                                       name, PIPELINE_FILE_BYTES_MAX));
         else if (result == -ERROR_INVALID)
                 source_fail(build, REASON_CONFIG_INVALID, why.text);
         else

@@ -78,7 +78,11 @@ static void add_failing(struct notification *ret, const struct build *build)
         }
         if (step) {
                 ret->failing_step = step->name;
-                if (step->reason_text[0])
+                ret->failing_duration_ms = step->duration_ms;
+                if (step->reason == REASON_EXIT_CODE)
+                        ret->failing_reason =
+                                arena_format(ret->arena, "exited with %d", step->exit_code);
+                else if (step->reason_text[0])
                         ret->failing_reason = step->reason_text;
                 ret->failing_first_line = step->first_line;
                 ret->tail_last_line = step->last_line;
