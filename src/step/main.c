@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@
 #include "base/banned.h"
 
 #define SOCKET_DEFAULT "/argon/sock"
+#define WORKSPACE "/workspace"
 #define CGROUP_DEFAULT "/sys/fs/cgroup"
 #define LAST_WORDS_MS 5000 /* for the end frames after SIGTERM */
 #define EVENTS_MAX 64
@@ -274,6 +276,16 @@ static int parse(struct options *options, int argc, char **argv)
         return 0;
 }
 
+/*
+ * Over a pair of pipes the workspace is a volume that belongs to root, as who made it could not set
+ * its mode; nobody outside this sandbox sees it. When it is not ours it stays as it is.
+ */
+static void open_workspace(const struct options *options)
+{
+        if (options->stdio && chmod(WORKSPACE, 0777) < 0)
+                return;
+}
+
 int main(int argc, char **argv, char **variables)
 {
         struct supervisor sv = {0};
@@ -290,6 +302,7 @@ int main(int argc, char **argv, char **variables)
         if (options.pause)
                 return pause_for_ever();
         close_foreign();
+        open_workspace(&options);
         if (open_all(&sv, &options, variables, &err) < 0)
                 return broken(&err);
         result = loop(&sv, &err);

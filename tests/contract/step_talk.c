@@ -91,6 +91,16 @@ int talk_begin(int fd, const char *script, bool own_users, bool strict, struct e
         return put(fd, &bytes, err);
 }
 
+int talk_resume(int fd, struct error *err)
+{
+        struct step_attach attach = {.version = STEP_PROTOCOL, .nonce = {1}};
+        scoped_str struct str bytes = STR_INIT;
+
+        step_frame_pad(&bytes);
+        step_attach_encode(&bytes, &attach);
+        return put(fd, &bytes, err);
+}
+
 static void take_event(struct talk *talk, const struct step_event *event)
 {
         if (event->type == STEP_FRAME_OUTPUT)

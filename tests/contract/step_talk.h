@@ -31,6 +31,8 @@ int talk_accept(int listener, int64_t timeout_ms, struct error *err);
 /** talk_begin() - hand over the plan: one step of sh; @own_users: argon-step changes to users of
  *  its own and the step's */
 int talk_begin(int fd, const char *script, bool own_users, bool strict, struct error *err);
+/** talk_resume() - over a line that another one had before, from the beginning of the stream */
+int talk_resume(int fd, struct error *err);
 /** talk_run() - read until the job's end, or until the connection breaks (ended is then false) */
 int talk_run(struct talk *talk, int fd, int64_t timeout_ms, struct error *err);
 void talk_done(struct talk *talk);

@@ -26,6 +26,15 @@ own_pid() {
         echo "$pid"
 }
 
+# After a SIGKILL the daemon leaves the number of its containerd behind, and while that is a zombie
+# (PID 1 of some containers collects nobody) the next daemon would wait for it.
+forget_dead_containerd() {
+        file=$folder/exec/containerd/containerd.pid
+        [ -s "$file" ] || return 0
+        state=$(sed 's/.*) //; s/ .*//' "/proc/$(cat "$file")/stat" 2>/dev/null || echo gone)
+        case $state in Z | X | gone) rm -f "$file" ;; esac
+}
+
 start() {
         host=${DOCKER_HOST:-unix:///var/run/docker.sock}
         if answers "$host"; then
@@ -41,6 +50,7 @@ start() {
         fi
         command -v dockerd >/dev/null || die "dockerd is missing: apt-get install docker.io"
         [ "$(id -u)" = 0 ] || die "dockerd needs root, and none answers at $host"
+        forget_dead_containerd
         setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" \
                 --pidfile "$pid_file" -H "$host" ${ARGON_TEST_DOCKERD_ARGS:-} \
                 >"$folder/dockerd.log" 2>&1 </dev/null &
@@ -54,8 +64,14 @@ start() {
         echo "$host"
 }
 
+# What a daemon that was killed has left mounted.
+unmount_all() {
+        awk -v folder="$folder/" 'index($2, folder) == 1 { print $2 }' /proc/self/mounts |
+                sort -r | while read -r point; do umount -l "$point" || true; done
+}
+
 stop() {
-        pid=$(own_pid) || return 0
+        pid=$(own_pid) || { unmount_all; return 0; }
         kill "$pid"
         tries=0
         while kill -0 "$pid" 2>/dev/null; do
@@ -64,6 +80,7 @@ stop() {
                 sleep 0.2
         done
         rm -f "$pid_file" "$folder/docker.sock"
+        unmount_all
 }
 
 case $1 in

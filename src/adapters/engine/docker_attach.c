@@ -202,8 +202,9 @@ void docker_attach_close_all(struct docker *docker)
 /* An archive on its way: written by a thread, while the request reads it. */
 struct archive {
         int to;
-        const char *name; /* of the one file, or NULL: the content of a folder */
+        const char *name;
         const char *path;
+        bool folder; /* or one file, to be executed */
         int result;
         struct error error;
 };
@@ -212,11 +213,12 @@ static void *write_archive(void *data)
 {
         struct archive *archive = data;
 
-        if (archive->name)
+        if (archive->folder)
+                archive->result =
+                        tar_add_folder(archive->to, archive->name, archive->path, &archive->error);
+        else
                 archive->result = tar_add_file(archive->to, archive->name, archive->path, 0555,
                                                &archive->error);
-        else
-                archive->result = tar_add_folder(archive->to, archive->path, &archive->error);
         if (archive->result == 0)
                 archive->result = tar_finish(archive->to, &archive->error);
         shutdown(archive->to, SHUT_WR);
@@ -224,11 +226,11 @@ static void *write_archive(void *data)
 }
 
 int docker_put(struct docker *docker, const char *id, const char *target, const char *name,
-               const char *path, struct error *err)
+               const char *path, bool folder, struct error *err)
 {
         scoped_text char *request_path = text_format("/containers/%s/archive?path=%s", id, target);
         struct docker_request request = DOCKER_REQUEST_INIT;
-        struct archive archive = {.name = name, .path = path};
+        struct archive archive = {.name = name, .path = path, .folder = folder};
         struct error why = {0};
         pthread_t thread;
         int ends[2];

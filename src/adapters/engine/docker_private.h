@@ -102,7 +102,7 @@ void docker_bridge_prefix(const struct docker *docker, char ret[16]);
 /* docker_attach.c */
 int docker_attach(struct engine *engine, struct sandbox *sandbox, int *ret_fd, struct error *err);
 void docker_attach_close_all(struct docker *docker);
-/** docker_put() - unpack a file, or a folder's content, into a container that may not run
- *  @name: NULL: path is a folder */
+/** docker_put() - unpack a file or a folder, under a name below target, into a container that need
+ *  not run */
 int docker_put(struct docker *docker, const char *id, const char *target, const char *name,
-               const char *path, struct error *err);
+               const char *path, bool folder, struct error *err);

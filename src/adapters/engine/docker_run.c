@@ -42,6 +42,10 @@ static int judge_start(struct error *why, struct error *err)
         return error_set(err, kind, "start the container: %s", why->text);
 }
 
+/*
+ * With a read-only root there are volumes to unpack into, whose own mode docker leaves as it is
+ * (0755 of root): argon-step, which begins as root there, opens the workspace to the steps' user.
+ */
 static int bring_in(struct docker *docker, const struct sandbox *sandbox, struct error *err)
 {
         scoped(json) json_t *state = NULL;
@@ -54,11 +58,12 @@ static int bring_in(struct docker *docker, const struct sandbox *sandbox, struct
         labels = json_object_get(json_object_get(state, "Config"), "Labels");
         volumes = json_bool_or(json_object_get(state, "HostConfig"), "ReadonlyRootfs", false);
         result = docker_put(docker, sandbox->id, volumes ? "/argon" : "/",
-                            volumes ? "argon-step" : "argon/argon-step", docker->step, err);
+                            volumes ? "argon-step" : "argon/argon-step", docker->step, false, err);
         if (result < 0)
                 return error_wrap(err, "bring in argon-step");
-        result = docker_put(docker, sandbox->id, "/workspace", NULL,
-                            json_text_or(labels, "argon.workspace", ""), err);
+        result = docker_put(docker, sandbox->id, volumes ? "/workspace" : "/",
+                            volumes ? "." : "workspace",
+                            json_text_or(labels, "argon.workspace", ""), true, err);
         return result < 0 ? error_wrap(err, "bring in the workspace") : 0;
 }
 

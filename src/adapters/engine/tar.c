@@ -290,13 +290,13 @@ static int add_entries(int to, int folder, dev_t device, struct str *name, int d
         return result;
 }
 
-int tar_add_folder(int to, const char *folder, struct error *err)
+int tar_add_folder(int to, const char *name, const char *folder, struct error *err)
 {
         scoped_fd int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        scoped_str struct str name = STR_INIT;
+        scoped_str struct str path = STR_INIT;
         struct stat st;
 
-        struct tar_entry self = {.name = "./", .link = "", .type = '5'};
+        struct tar_entry self = {.name = name, .link = "", .type = '5'};
 
         if (fd < 0 || fstat(fd, &st) < 0)
                 return error_set_errno(err, "open folder '%s'", folder);
@@ -306,7 +306,8 @@ int tar_add_folder(int to, const char *folder, struct error *err)
         self.mtime = st.st_mtime;
         if (put_entry(to, &self, err) < 0)
                 return -ERROR_UNAVAILABLE;
-        return add_entries(to, fd, st.st_dev, &name, 0, err);
+        str_add(&path, name);
+        return add_entries(to, fd, st.st_dev, &path, 0, err);
 }
 
 int tar_finish(int to, struct error *err)

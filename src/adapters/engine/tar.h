@@ -12,8 +12,8 @@ struct error;
 
 /** tar_add_file() - one regular file under another name and mode, owned by root */
 int tar_add_file(int to, const char *name, const char *path, mode_t mode, struct error *err);
-/** tar_add_folder() - a folder as "./" and everything below it, by names relative to it, without
- *  following links or crossing file systems */
-int tar_add_folder(int to, const char *folder, struct error *err);
+/** tar_add_folder() - a folder under another name, and everything below it, without following links
+ *  or crossing file systems */
+int tar_add_folder(int to, const char *name, const char *folder, struct error *err);
 /** tar_finish() - the end of the archive */
 int tar_finish(int to, struct error *err);
