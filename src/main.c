@@ -11,6 +11,7 @@ static const struct command *const commands[] = {
         &command_up,
         &command_init,
         &command_lint,
+        &command_exec,
         &command_doctor,
         &command_builds,
         &command_status,
