@@ -181,7 +181,7 @@ def broken(kind, repo, tmp_path):
         return push_payload(repo), "plain file"
     if kind == "too large":
         repo.commit({".runnerci.yml": "#" * (300 * 1024)})
-        return push_payload(repo), "262144"
+        return push_payload(repo), "256 KiB"
     if kind == "large file pointer":
         repo.commit({".runnerci.yml": "version https://git-lfs.github.com/spec/v1\n"
                                       "oid sha256:" + "0" * 64 + "\nsize 12\n"})

@@ -88,7 +88,7 @@ static void add_end(struct str *str, int exit_code, int signal)
         else if (signal > 0)
                 str_printf(str, "killed by signal %d", signal);
         else
-                str_printf(str, "exit code %d", exit_code);
+                str_printf(str, "exited with %d", exit_code);
 }
 
 struct mapped {

@@ -51,7 +51,7 @@ TEST("a step's end is told by its exit code or signal")
         assert_verdict(&verdict, STATE_SUCCESS, REASON_NONE, "");
         verdict = of_step(STEP_CAUSE_NONE, 3, 0, "", false);
         assert_int_equal(verdict.exit_code, 3);
-        assert_verdict(&verdict, STATE_FAILED, REASON_EXIT_CODE, "exit code 3");
+        assert_verdict(&verdict, STATE_FAILED, REASON_EXIT_CODE, "exited with 3");
         verdict = of_step(STEP_CAUSE_NONE, -1, 11, "", false);
         assert_int_equal(verdict.signal, 11);
         assert_verdict(&verdict, STATE_FAILED, REASON_SIGNAL, "killed by signal 11 (SIGSEGV)");
@@ -97,7 +97,7 @@ TEST("a job's end takes the cause of the step that decided")
         cause_of_job(&verdict, &order, &end, false);
         assert_int_equal(verdict.step, 1);
         assert_int_equal(verdict.exit_code, 7);
-        assert_verdict(&verdict, STATE_FAILED, REASON_EXIT_CODE, "exit code 7");
+        assert_verdict(&verdict, STATE_FAILED, REASON_EXIT_CODE, "exited with 7");
         end.result = STEP_JOB_SUCCESS;
         cause_of_job(&verdict, &order, &end, true);
         assert_int_equal(verdict.exit_code, 0);
