@@ -1,8 +1,11 @@
 #include "tests/support/rig.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "adapters/bus/sqlite.h"
 #include "adapters/forge/git.h"
@@ -34,11 +37,10 @@ static void pause_a_little(void)
         nanosleep(&(struct timespec){0, PAUSE_MS * 1000000}, NULL);
 }
 
-static void open_adapters(struct rig *rig)
+void rig_attach(struct rig *rig)
 {
         scoped_text char *data = fs_path(rig->folder, "data");
-        struct forge_options options = {
-                .allow = "file", .timeout_ms = 20000, .size_max = 64 << 20};
+        struct forge_options options = {.allow = "file", .timeout_ms = 20000, .size_max = 64 << 20};
         struct error err = {0};
 
         assert_ok(sqlite_files_open(&rig->files, data, &err), err);
@@ -50,7 +52,7 @@ static void open_adapters(struct rig *rig)
         assert_ok(git_forge_open(&rig->forge, &options, &err), err);
 }
 
-void rig_open(struct rig *rig)
+void rig_prepare(struct rig *rig)
 {
         struct error err = {0};
 
@@ -60,19 +62,50 @@ void rig_open(struct rig *rig)
         rig->url = text_format("file://%s", rig->repository);
         assert_ok(fs_mkdirs(rig->repository, 0700, &err), err);
         rig_git(rig, (const char *const[]){"init", "-q", "-b", "main", NULL});
-        open_adapters(rig);
 }
 
-void rig_close(struct rig *rig)
+void rig_open(struct rig *rig)
+{
+        rig_prepare(rig);
+        rig_attach(rig);
+}
+
+void rig_detach(struct rig *rig)
 {
         forge_close(rig->forge);
         store_close(rig->store);
         bus_close(rig->bus);
         sqlite_files_close(rig->files);
+        free(rig->mirrors);
+        rig->mirrors = NULL;
+}
+
+void rig_die(struct rig *rig, const char *failpoint, void (*body)(struct rig *rig, void *data),
+             void *data)
+{
+        pid_t pid = fork();
+        int status = 0;
+
+        if (pid == 0) {
+                setenv("ARGON_FAIL", failpoint, 1);
+                alarm(RIG_WAIT_MS / 1000);
+                rig_attach(rig);
+                body(rig, data);
+                sleep(RIG_WAIT_MS / 1000);
+                _exit(1);
+        }
+        assert_true(pid > 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+                fail_msg("%s did not kill: status %x", failpoint, status);
+}
+
+void rig_close(struct rig *rig)
+{
+        rig_detach(rig);
         fs_remove_tree(rig->folder, NULL);
         free(rig->repository);
         free(rig->url);
-        free(rig->mirrors);
 }
 
 static void run_git(struct rig *rig, const char *const *arguments, struct str *ret)

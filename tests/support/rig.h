@@ -34,6 +34,18 @@ struct rig {
 
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
+/* The same in two halves, for tests in which a process of ours dies: folder and repository, which
+ * stay, and the adapters, which one process at a time has open. */
+void rig_prepare(struct rig *rig);
+void rig_attach(struct rig *rig);
+void rig_detach(struct rig *rig);
+/**
+ * rig_die() - run body in a child with the adapters open, in which the failpoint kills
+ *
+ * Fails the test unless the child was killed. Needs a build with failpoints.
+ */
+void rig_die(struct rig *rig, const char *failpoint, void (*body)(struct rig *rig, void *data),
+             void *data);
 
 /** rig_commit() - write a file (NULL content: only what is there) and commit; ret: the commit */
 void rig_commit(struct rig *rig, const char *name, const char *content, char ret[65]);

@@ -94,8 +94,8 @@ static int forget_build(struct sqlite_conn *conn, int64_t seq, struct error *err
 {
         static const char *const statements[] = {
                 /* the pipeline file of a build lies under the build's own id */
-                "DELETE FROM work_order WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?1 "
-                "UNION ALL SELECT id FROM build WHERE seq = ?1)",
+                ("DELETE FROM work_order WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?1 "
+                 "UNION ALL SELECT id FROM build WHERE seq = ?1)"),
                 "DELETE FROM lease WHERE job_id IN (SELECT id FROM job WHERE build_seq = ?)",
                 "DELETE FROM job WHERE build_seq = ?",
                 "DELETE FROM ledger WHERE build_id = (SELECT id FROM build WHERE seq = ?)",

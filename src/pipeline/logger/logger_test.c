@@ -289,4 +289,34 @@ TEST("closing hands over what waits, and gives up on a bus that stays away")
         assert_true(clock_ms() - began < 6000);
 }
 
+#ifdef ARGON_FAILPOINTS
+static void publish_and_log(struct rig *rig, void *data)
+{
+        publish(rig, 1, 600);
+        start(rig);
+}
+
+TEST("killed before or after a batch was stored, every line is there once")
+{
+        static const char *const places[] = {"logger.before_store=kill", "logger.after_store=kill",
+                                             "logger.before_store=kill:4",
+                                             "logger.after_store=kill:4"};
+
+        for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+                struct rig rig;
+                struct logger *logger;
+
+                rig_prepare(&rig);
+                rig_die(&rig, places[i], publish_and_log, NULL);
+                rig_attach(&rig);
+                logger = start(&rig);
+                rig_wait_depth(&rig, QUEUE_LOG, 0);
+                assert_log(&rig, 600);
+                assert_int_equal(rig_depth(&rig, QUEUE_LOG ".dead"), 0);
+                logger_close(logger);
+                rig_close(&rig);
+        }
+}
+#endif
+
 TEST_MAIN()

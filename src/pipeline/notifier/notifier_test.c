@@ -317,4 +317,51 @@ TEST("through the outbox a mail is one file with the build in its name")
         rig_close(&rig);
 }
 
+#ifdef ARGON_FAILPOINTS
+static struct mailer *open_outbox(struct rig *rig)
+{
+        scoped_text char *url = text_format("outbox:%s/outbox", rig->folder);
+        struct mailer *mailer = NULL;
+        struct error err = {0};
+
+        assert_ok(mailer_open_outbox(&mailer, url, NULL, &err), err);
+        return mailer;
+}
+
+static void publish_and_tell(struct rig *rig, void *data)
+{
+        publish(rig, "b1", 1, 12, STATE_SUCCESS, "");
+        start(rig, open_outbox(rig));
+}
+
+TEST("killed before or after a mail was sent, there is one mail")
+{
+        static const char *const places[] = {"notifier.before_send=kill",
+                                             "notifier.after_send=kill"};
+
+        for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+                struct rig rig;
+                struct mailer *mailer;
+                struct notifier *notifier;
+                scoped_text char *pattern = NULL;
+                glob_t found = {0};
+
+                rig_prepare(&rig);
+                rig_die(&rig, places[i], publish_and_tell, NULL);
+                rig_attach(&rig);
+                mailer = open_outbox(&rig);
+                notifier = start(&rig, mailer);
+                rig_wait_depth(&rig, QUEUE_NOTIFICATION, 0);
+                assert_true(was_sent(&rig, "b1", 1, "ada@example.org"));
+                pattern = text_format("%s/outbox/*.eml", rig.folder);
+                assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+                assert_int_equal(found.gl_pathc, 1);
+                globfree(&found);
+                notifier_close(notifier);
+                mailer_close(mailer);
+                rig_close(&rig);
+        }
+}
+#endif
+
 TEST_MAIN()
