@@ -21,7 +21,8 @@
 
 #include "base/banned.h"
 
-#define STREAM_BLOCK (32 * 1024)
+/* A piece of a stream; a client that takes more than HTTP_FREE_MS for one is cut off. */
+#define STREAM_BLOCK (16 * 1024)
 #define RETRY_AFTER_S "5"
 
 struct http_request *http_request_new(struct http_server *server, struct MHD_Connection *mhd,
@@ -339,7 +340,6 @@ void http_reply_stream(struct http_request *request, int status, const char *con
         request->reply.stream = stream;
 }
 
-/* A client that reads too slowly is cut off: each piece has its time. */
 static ssize_t stream_read(void *data, uint64_t position, char *bytes, size_t n)
 {
         struct http_stream *stream = data;
@@ -349,8 +349,7 @@ static ssize_t stream_read(void *data, uint64_t position, char *bytes, size_t n)
                 n = (size_t)((uint64_t)stream->size - position);
         got = stream->read_fn(stream->data, stream->first + (int64_t)position, bytes, n);
         if (got > 0) {
-                http_deadline(stream->server, stream->connection,
-                              clock_ms() + http_rate_ms(stream->server, (uint64_t)got));
+                http_deadline(stream->server, stream->connection, clock_ms() + HTTP_FREE_MS);
                 return got;
         }
         if (got == 0 && stream->size < 0)
