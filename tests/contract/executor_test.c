@@ -58,6 +58,7 @@ struct world {
         struct logger *logger;
         struct executor *executor;
         struct bus_consumer *results;
+        char *mirrors;
 };
 
 static char folder[64];
@@ -107,8 +108,8 @@ static void world_open(struct world *world, bool services, int64_t grace_ms)
                         .slots = SLOTS,
                         .default_image = "argon-test:base",
                 };
-                scoped_text char *mirrors = fs_path(folder, "mirrors");
-                struct forge_options forge = {.mirrors = text_copy(mirrors),
+                struct forge_options forge = {.mirrors = world->mirrors =
+                                                      fs_path(folder, "mirrors"),
                                               .allow = "file",
                                               .timeout_ms = 30000,
                                               .size_max = 100 * MIB};
@@ -147,6 +148,7 @@ static void world_close(struct world *world)
         store_close(world->store);
         bus_close(world->bus);
         sqlite_files_close(world->files);
+        free(world->mirrors);
 }
 
 static void git(const char *const *argv)

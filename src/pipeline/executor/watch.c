@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,8 +18,9 @@ struct watch {
         struct engine *engine;
         struct sandbox *sandbox;
         pthread_t thread;
-        int ended; /* eventfd; `end` does not change after it was written */
-        int stop;  /* eventfd */
+        int ended;        /* eventfd, for poll */
+        int stop;         /* eventfd */
+        atomic_bool over; /* `end` does not change after it was set */
         struct sandbox_end end;
 };
 
@@ -52,6 +54,7 @@ static void *run(void *data)
                 if (result == -ERROR_CANCELLED || fd_raised(watch->stop, AGAIN_MS))
                         return NULL;
         }
+        atomic_store(&watch->over, true);
         raise_fd(watch->ended);
         return NULL;
 }
@@ -106,7 +109,7 @@ int watch_fd(const struct watch *watch)
 
 bool watch_ended(struct watch *watch, struct sandbox_end *ret)
 {
-        if (!fd_raised(watch->ended, 0))
+        if (!atomic_load(&watch->over))
                 return false;
         *ret = watch->end;
         return true;
