@@ -365,7 +365,7 @@ TEST("a failing step ends the job with its exit code and its last lines")
         case_step(&job, "seq 1 100; echo last words >&2; exit 3");
         case_step(&job, "echo never");
         case_run(&job);
-        assert_outcome(&job, STATE_FAILED, REASON_EXIT_CODE, "exit code 3");
+        assert_outcome(&job, STATE_FAILED, REASON_EXIT_CODE, "exited with 3");
         assert_int_equal(job.outcome.exit_code, 3);
         assert_int_equal(job.outcome.failed_step, 0);
         assert_null(strstr(job.told.log.data, "never"));
@@ -539,7 +539,7 @@ TEST("a log beyond its limit ends in a marker while the job goes on")
         job.options.log_max = 100000;
         case_step(&job, "seq 1 200000; exit 4");
         case_run(&job);
-        assert_outcome(&job, STATE_FAILED, REASON_EXIT_CODE, "exit code 4");
+        assert_outcome(&job, STATE_FAILED, REASON_EXIT_CODE, "exited with 4");
         assert_true(job.told.log.len <= 100000);
         assert_true(job.told.log.len > 90000);
         assert_non_null(strstr(job.told.notes.data, "the log is full (100000 bytes"));
