@@ -145,7 +145,7 @@ static void tick_killing(struct job *job)
         if (!job->reaper->alone && clock_ms() < job->give_up_at)
                 return;
         if (!job->reaper->alone)
-                add_warning(job, "a process did not end, not even by SIGKILL");
+                add_warning(job, "a process could not be ended");
         job->end.killed = job->reaper->reaped - job->reaped_at_kill;
         if (job->outlets_open)
                 outlets_mark_all(&job->outlets);
@@ -430,7 +430,9 @@ static void tick_draining(struct job *job)
         enum step_cause found;
 
         check_limits(job);
-        if (outlets_marked(&job->outlets, job->step))
+        /* Without an executor, or in haste, what is left comes when the job is over, if at all. */
+        if (outlets_marked(&job->outlets, job->step) && !job->abandoned &&
+            job->stop_cause != STEP_CAUSE_STOPPED)
                 return;
         found = cause_of(job->cgroup, job->plan.workspace, &job->before, finished.exit_code != 0,
                          text, warning);
@@ -447,6 +449,7 @@ void job_stop(struct job *job, enum step_cause cause)
 {
         if (job->stop_cause == STEP_CAUSE_NONE && job->phase < JOB_KILLING)
                 job->stop_cause = cause;
+        job->abandoned = job->abandoned || cause == STEP_CAUSE_ORPHANED;
         if (job->phase == JOB_STEP && (cause == STEP_CAUSE_STOPPED || job->kill_at == 0))
                 terminate(job, cause);
 }

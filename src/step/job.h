@@ -31,6 +31,7 @@ enum job_phase {
  * struct job
  * @stop_cause: why the whole job is to end early; NONE: it is not
  * @step_cause: why the running step was told to end
+ * @abandoned: no executor, whatever else was the reason to end: wait for none
  * @kill_at: when SIGTERM turns into SIGKILL, clock_ms(); 0: not terminating
  * @step_blocked, @began_blocked: outlets_blocked() when the step and the job began
  */
@@ -56,6 +57,7 @@ struct job {
         struct cause_counters before;
         enum step_cause step_cause;
         enum step_cause stop_cause;
+        bool abandoned;
         int64_t kill_at;
         bool killed;
         uint32_t reaped_at_kill;

@@ -1,6 +1,8 @@
 /*
  * How steps and jobs end when they do not end by themselves.
  */
+#include <sys/resource.h>
+
 #include "tests/support/step_run.h"
 
 #include "base/banned.h"
@@ -300,10 +302,20 @@ TEST("a job that nobody asks for ends itself, and tells it to whoever comes late
         run_done(&run);
 }
 
-TEST("an orphan that nobody comes for at all ends too")
+static int64_t children_cpu_ms(void)
 {
-        struct step_plan_step steps[] = {{.script = "echo up; sleep 60"}};
-        struct step_plan plan = {.orphan_max_ms = 300};
+        struct rusage usage;
+
+        getrusage(RUSAGE_CHILDREN, &usage);
+        return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+               (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
+static void abandon(const char *script, bool cancelled)
+{
+        struct step_plan_step steps[] = {{.script = script}};
+        struct step_plan plan = {.orphan_max_ms = 1000, .grace_ms = 200};
+        int64_t before;
         struct run run;
 
         run_init(&run);
@@ -311,10 +323,32 @@ TEST("an orphan that nobody comes for at all ends too")
         run_listen(&run, 0);
         run_plan(&run, steps, 1, &plan);
         run_follow(&run, "up");
+        if (cancelled)
+                channel_cancel(run.channel);
         channel_close(run.channel);
         run.channel = NULL;
-        assert_int_equal(run_wait(&run), 125);
+        before = children_cpu_ms();
+        assert_int_equal(run_wait(&run), cancelled ? 130 : 125);
+        /* It waited for a second and more; it did not spin. */
+        if (!cancelled)
+                assert_true(children_cpu_ms() - before < 600);
         run_done(&run);
+}
+
+TEST("an orphan that nobody comes for at all ends too")
+{
+        abandon("echo up; exec sleep 60", false);
+}
+
+TEST("an orphan that floods its output ends too, also when the step has already gone")
+{
+        abandon("echo up; exec yes", false);
+        abandon("echo up; yes & sleep 0.3; exit 3", false);
+}
+
+TEST("a cancelled job whose executor never comes back ends with what it was told")
+{
+        abandon("trap '' TERM; echo up; while :; do echo more; done", true);
 }
 
 static void put(const struct run *run, const char *name, const char *text)

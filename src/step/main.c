@@ -57,7 +57,7 @@ struct supervisor {
         struct reaper reaper;
         struct job job;
         int64_t told_to_stop_at; /* 0: not */
-        int64_t ended_at;        /* clock_boot_ms(), 0: not yet */
+        int64_t ended_at;        /* clock_boot_ms(): no process is left; 0: not yet */
 };
 
 static int usage(void)
@@ -178,6 +178,8 @@ static int64_t orphan_left(const struct supervisor *sv)
         int64_t since = sv->line.alone_since;
         const struct outlets *outlets = &sv->job.outlets;
 
+        if (sv->job.abandoned && !sv->ended_at)
+                return INT64_MAX; /* told, and ending by itself */
         if (sv->line.path && sv->line.attached) {
                 if (sv->ended_at || !sv->job.outlets_open || outlets->blocked_since < 0)
                         return INT64_MAX;
@@ -204,15 +206,15 @@ static void look_around(struct supervisor *sv)
         if (!sv->ended_at && orphan_left(sv) <= 0)
                 job_stop(&sv->job, STEP_CAUSE_ORPHANED);
         job_tick(&sv->job);
-        if (!sv->ended_at && sv->job.phase == JOB_ENDED)
+        if (!sv->ended_at && sv->job.phase >= JOB_EMPTYING)
                 sv->ended_at = clock_boot_ms();
 }
 
 static bool is_over(const struct supervisor *sv)
 {
-        if (sv->job.phase != JOB_ENDED)
-                return false;
-        return line_delivered(&sv->line) || orphan_left(sv) <= 0 || words_left(sv) <= 0;
+        if (sv->job.phase == JOB_ENDED && line_delivered(&sv->line))
+                return true;
+        return sv->ended_at && (orphan_left(sv) <= 0 || words_left(sv) <= 0);
 }
 
 static int wait_ms(const struct supervisor *sv)

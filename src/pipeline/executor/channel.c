@@ -97,16 +97,22 @@ static int listen_in(struct channel *channel, struct error *err)
 }
 
 /* What is in the buffers may be part of the plan, with its secrets. */
-static void wipe(struct str *str)
+static void wipe(struct str *str, size_t n)
 {
         if (str->cap)
-                explicit_bzero(str->data, str->cap);
+                explicit_bzero(str->data, n);
         str_done(str);
+}
+
+/* Sending moves what is left to the front: bytes beyond len were once in it. */
+static void wipe_outgoing(struct channel *channel)
+{
+        wipe(&channel->outgoing, channel->outgoing.cap);
 }
 
 static void forget_plan(struct channel *channel)
 {
-        wipe(&channel->plan);
+        wipe(&channel->plan, channel->plan.len);
         channel->planned = true;
 }
 
@@ -119,7 +125,7 @@ static int begin(struct channel *channel, int fd, struct error *err)
         channel->at = 0;
         channel->skipped = 0;
         str_clear(&channel->received);
-        wipe(&channel->outgoing);
+        wipe_outgoing(channel);
         if (getrandom(channel->nonce, STEP_NONCE, 0) != STEP_NONCE)
                 return error_set_errno(err, "get random bytes");
         memcpy(attach.nonce, channel->nonce, STEP_NONCE);
@@ -136,7 +142,7 @@ static void hang_up(struct channel *channel)
                 close(channel->fd);
         channel->fd = -1;
         channel->greeted = false;
-        wipe(&channel->outgoing);
+        wipe_outgoing(channel);
 }
 
 static int set_nonblocking(int fd, struct error *err)
@@ -192,7 +198,7 @@ void channel_close(struct channel *channel)
         if (channel->folder >= 0)
                 close(channel->folder);
         str_done(&channel->received);
-        wipe(&channel->plan);
+        wipe(&channel->plan, channel->plan.len);
         free(channel);
 }
 
@@ -237,6 +243,8 @@ static void send_plan(struct channel *channel)
 {
         if (!channel->greeted || channel->planned || channel->plan.len == 0)
                 return;
+        /* As below: one allocation, with room for the headers of the parts. */
+        str_reserve(&channel->outgoing, channel->plan.len + channel->plan.len / 1024 + 1024);
         step_plan_frames(&channel->outgoing, channel->plan.data, channel->plan.len);
         transmit(channel);
 }
@@ -250,13 +258,13 @@ int channel_set_plan(struct channel *channel, const struct step_plan *plan, stru
         str_reserve(&encoded, STEP_PLAN_MAX);
         result = step_plan_encode(&encoded, plan, err);
         if (result < 0) {
-                wipe(&encoded);
+                wipe(&encoded, encoded.len);
                 return result;
         }
         channel->n_steps = plan->n_steps;
-        wipe(&channel->plan);
+        wipe(&channel->plan, channel->plan.len);
         if (channel->planned) {
-                wipe(&encoded);
+                wipe(&encoded, encoded.len);
                 return 0;
         }
         channel->plan = encoded;
