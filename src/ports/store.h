@@ -3,10 +3,12 @@
  * store - the truth: deliveries, builds, orders, leases, executors, log entries, the ledger
  *
  * Every call is durable when it returns 0 and safe to repeat: keys are made by us, a second insert
- * of the same key is recognised (-ERROR_CONFLICT, or success where the comment says so). No call
+ * of the same key is recognised (-ERROR_CONFLICT, or success where the comment says so). Beats,
+ * executors' rows and the marks of published deliveries may be lost with the machine's power, not
+ * with a process: they are said again. No call
  * relies on a transaction that spans two calls. struct store may be shared by threads.
  *
- * Who writes what (architecture.md: one owner each): deliveries the webhook, outcomes, builds and
+ * Who writes what (one owner each): deliveries the webhook, outcomes, builds and
  * orders the orchestrator, leases and executors the executor, log entries the logger, the ledger
  * the notifier.
  *
@@ -60,7 +62,8 @@ struct build_filter {
         int limit;
 };
 
-/** struct build_page - builds newest first, each owned by the page; @next: "" at the end */
+/** struct build_page - builds newest first, each owned by the page, without jobs unless said;
+ * @next: "" at the end */
 struct build_page {
         struct build **builds;
         size_t n;
@@ -145,7 +148,7 @@ struct log_filter {
         int limit;
 };
 
-/** struct log_page - each entry as the JSON text of messages.md, newest first; texts in the arena
+/** struct log_page - each entry as the message it came in, newest first; texts in the arena
  */
 struct log_page {
         struct arena *arena;
@@ -338,7 +341,8 @@ static inline int store_builds(struct store *store, struct build_page *ret,
         return store->ops->builds(store, ret, filter, err);
 }
 
-/** store_builds_unfinished() - all that are queued, running or not yet notified, oldest first */
+/** store_builds_unfinished() - all that are queued, running or not yet notified, oldest first, with
+ *  their jobs */
 static inline int store_builds_unfinished(struct store *store, struct build_page *ret,
                                           struct error *err)
 {
@@ -387,6 +391,8 @@ static inline int store_lease_beat(struct store *store, const char *owner, struc
         return store->ops->lease_beat(store, owner, err);
 }
 
+/** store_lease_release() - it has ended or is given up; also one that nobody claimed yet, which
+ *  nobody can claim then. -ERROR_CONFLICT when the token is another */
 static inline int store_lease_release(struct store *store, const char *job_id, int attempt,
                                       const char *token, struct error *err)
 {

@@ -57,6 +57,8 @@ int main(int argc, char **argv)
                 return 1;
         if (argc > 1 && strcmp(argv[1], "logs") == 0)
                 failed = store_logs_contract_run("logs on SQLite", &opener);
+        else if (argc > 1 && strcmp(argv[1], "builds") == 0)
+                failed = store_builds_contract_run("builds on SQLite", &opener);
         else
                 failed = store_contract_run("store on SQLite", &opener);
         clean(&self);

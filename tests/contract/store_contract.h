@@ -12,6 +12,7 @@ struct store_opener {
         void *data;
 };
 
-/** store_contract_run(), store_logs_contract_run() - Return: how many cases failed */
+/* Each: Return: how many cases failed. */
 int store_contract_run(const char *name, const struct store_opener *opener);
+int store_builds_contract_run(const char *name, const struct store_opener *opener);
 int store_logs_contract_run(const char *name, const struct store_opener *opener);

@@ -111,7 +111,8 @@ int sqlite_delivery_published(struct store *store, const char *const *ids, size_
 {
         struct published published = {.ids = ids, .n = n};
 
-        return sqlite_store_write(sqlite_store(store)->state, mark_published, &published, err);
+        return sqlite_store_write_lazily(sqlite_store(store)->state, mark_published, &published,
+                                         err);
 }
 
 static int write_outcome(struct sqlite_conn *conn, void *data, struct error *err)

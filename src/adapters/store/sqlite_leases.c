@@ -183,7 +183,7 @@ static int beat(struct sqlite_conn *conn, void *data, struct error *err)
 
 int sqlite_lease_beat(struct store *store, const char *owner, struct error *err)
 {
-        return sqlite_store_write(sqlite_store(store)->state, beat, (void *)owner, err);
+        return sqlite_store_write_lazily(sqlite_store(store)->state, beat, (void *)owner, err);
 }
 
 /* Giving up what was never claimed leaves a mark, so that a late claim is refused. */

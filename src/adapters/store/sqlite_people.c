@@ -29,7 +29,8 @@ static int put_executor(struct sqlite_conn *conn, void *data, struct error *err)
 
 int sqlite_executor_put(struct store *store, const struct executor_row *row, struct error *err)
 {
-        return sqlite_store_write(sqlite_store(store)->state, put_executor, (void *)row, err);
+        return sqlite_store_write_lazily(sqlite_store(store)->state, put_executor, (void *)row,
+                                         err);
 }
 
 struct executors {

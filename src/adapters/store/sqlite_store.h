@@ -35,6 +35,17 @@ static inline int sqlite_store_write(struct sqlite_db *db,
         return sqlite_db_write(db, &task, err);
 }
 
+/** sqlite_store_write_lazily() - for what a loss of power may take: saying it again is harmless */
+static inline int sqlite_store_write_lazily(struct sqlite_db *db,
+                                            int (*run)(struct sqlite_conn *, void *,
+                                                       struct error *),
+                                            void *data, struct error *err)
+{
+        struct sqlite_task task = {.run = run, .data = data, .lazy = true};
+
+        return sqlite_db_write(db, &task, err);
+}
+
 /** sqlite_limit() - how many rows a page gets: 1 to STORE_PAGE_MAX, 50 when nothing was asked */
 static inline int64_t sqlite_limit(int limit)
 {
