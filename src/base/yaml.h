@@ -21,7 +21,7 @@ struct arena;
 #define YAML_BYTES_MAX (256 * 1024)
 #define YAML_DEPTH_MAX 64
 #define YAML_NODES_MAX 20000
-#define YAML_TEXT_MAX (1024 * 1024)
+#define YAML_TEXT_MAX (512 * 1024)
 #define YAML_PROBLEMS_MAX 20
 #define YAML_SHOWN_MAX 64
 

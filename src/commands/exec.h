@@ -129,6 +129,7 @@ struct exec_view {
         int drawn;
         bool open_line; /* the last output has no end of line */
         int64_t begun_ms;
+        char *block; /* as it is on the screen */
         int *told; /* per job: what exec_view_change() has said */
 };
 

@@ -68,6 +68,7 @@ void exec_view_done(struct exec_view *view)
 {
         pthread_mutex_destroy(&view->lock);
         free(view->told);
+        free(view->block);
 }
 
 /* --- the block --- */
@@ -133,10 +134,14 @@ static void draw(struct exec_view *view)
                 add_running(view, job, &text);
                 lines++;
         }
+        if (view->drawn == lines && view->block && strcmp(view->block, text.data) == 0)
+                return;
         erase(view);
         fwrite(text.data, 1, text.len, stderr);
         fflush(stderr);
         view->drawn = lines;
+        free(view->block);
+        view->block = str_steal(&text);
 }
 
 void exec_view_tick(struct exec_view *view)
@@ -368,6 +373,9 @@ void exec_view_end(struct exec_view *view)
                 str_printf(&line, "%zu job%s, all is well, in ", ran, ran == 1 ? "" : "s");
         else if (build->state == STATE_CANCELLED)
                 str_printf(&line, "stopped after ");
+        else if (build->state == STATE_ERROR)
+                str_printf(&line, "%zu of %zu job%s ended with an error in ", bad, build->n_jobs,
+                           build->n_jobs == 1 ? "" : "s");
         else
                 str_printf(&line, "%zu of %zu job%s failed in ", bad, build->n_jobs,
                            build->n_jobs == 1 ? "" : "s");

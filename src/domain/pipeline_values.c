@@ -16,12 +16,13 @@
 #include "base/banned.h"
 
 #define LINE_BYTES_MAX 512
-#define FOLDER_BYTES_MAX 4096
+#define FOLDER_BYTES_MAX 1024
 /* Linux takes no environment variable or argument of 128 KiB or more. */
 #define ENV_BYTES_MAX (128 * 1024 - 1)
 #define CHOICES_MAX 8
 #define EXIT_CODES 256
 #define LIST_MAX 256
+#define ENV_MAX 1000
 
 static const char *const type_names[] = {
         [KEY_VERSION] = "a version",
@@ -488,6 +489,10 @@ static void check_env(struct check *check, const struct key *key, const struct y
                 return;
         if (node->kind != YAML_MAP) {
                 check_type_error(check, key, node);
+                return;
+        }
+        if (node->n > ENV_MAX) {
+                check_error(check, node->place, "too-many", "", "more than %d variables", ENV_MAX);
                 return;
         }
         list->items = arena_alloc(check->arena, (node->n + 1) * sizeof(*list->items));

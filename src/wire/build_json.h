@@ -8,7 +8,7 @@
 #include "base/json.h"
 
 #define BUILD_BYTES_MAX (8 * 1024 * 1024)
-#define ORDER_BYTES_MAX (1024 * 1024)
+#define ORDER_BYTES_MAX (4 * 1024 * 1024) /* all text of a file may be control characters */
 
 struct build;
 struct codec_field;
