@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["ARGON"] = str(ROOT / "build" / "src" / "argon")
 
-from tests.support.argon import Server, wait_for  # noqa: E402
+from tests.support.argon import SECRET, Server, wait_for  # noqa: E402
 from tests.support.forge import Repository, deliver, push_payload  # noqa: E402
 
 IMAGE = "argon-test:base"
@@ -221,8 +221,24 @@ def bench_idle(folder):
         one.stop()
 
 
+def bench_webhook(folder):
+    """Signed pushes of 8 kB, durable before they are answered: as many as go, and 1000 a second."""
+    client = ROOT / "build" / "bench" / "webhook_bench"
+    subprocess.run(["ninja", "-C", str(ROOT / "build"), "bench/webhook_bench"], check=True,
+                   stdout=subprocess.DEVNULL)
+    one = Server(pathlib.Path(folder) / "webhook")
+    address = one.url.removeprefix("http://")
+    print("\nW5 signed pushes of 8 kB")
+    for seconds, connections, rate in ((10, 1, ""), (10, 16, ""), (20, 16, "1000")):
+        done = subprocess.run([str(client), address, SECRET, str(seconds), str(connections),
+                               *([rate] if rate else [])],
+                              check=True, stdout=subprocess.PIPE, text=True)
+        print(f"{'at ' + rate + '/s: ' if rate else ''}{done.stdout.strip()}", flush=True)
+    one.stop()
+
+
 def main():
-    known = {"job": bench_job, "lines": bench_lines, "idle": bench_idle}
+    known = {"job": bench_job, "lines": bench_lines, "idle": bench_idle, "webhook": bench_webhook}
     wanted = sys.argv[1:] or list(known)
     host = subprocess.run(["sh", str(ROOT / "tests" / "support" / "servers.sh"), "start"], check=True,
                           stdout=subprocess.PIPE, text=True).stdout.strip()
