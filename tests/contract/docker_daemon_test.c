@@ -46,14 +46,21 @@ static char *run(const char *command, const char *dockerd_args)
         return str_steal(&result.output);
 }
 
-#define ARGS "--bridge=none --iptables=false --ip6tables=false --live-restore"
+/* A bridge of its own: with --bridge=none it would take away that of another daemon. */
+#define BRIDGE "argon-test0"
+#define ARGS "--bridge=" BRIDGE " --iptables=false --ip6tables=false --live-restore"
 #define START "sh tests/support/dockerd.sh start \"$FOLDER\""
+#define BRIDGE_UP                                                                          \
+        "ip link show " BRIDGE " >/dev/null 2>&1 || { ip link add " BRIDGE                 \
+        " type bridge && ip addr add 10.213.77.1/24 dev " BRIDGE " && ip link set " BRIDGE \
+        " up; }"
 
 static void start_daemon(const char *name, const char *command)
 {
         snprintf(daemon_folder, sizeof(daemon_folder), "%s/.cache/%s-%d",
                  getenv("ARGON_SOURCE_ROOT"), name, (int)getpid());
         daemon_host = NULL;
+        free(run(BRIDGE_UP, ""));
         daemon_host = run(command, ARGS);
         free(run("docker import -c 'ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin' "
                  "$(sh tests/support/image.sh --tar) argon-test:base",
@@ -62,7 +69,9 @@ static void start_daemon(const char *name, const char *command)
 
 static void stop_daemon(void)
 {
-        free(run("sh tests/support/dockerd.sh stop \"$FOLDER\" && rm -rf \"$FOLDER\"", ""));
+        free(run("sh tests/support/dockerd.sh stop \"$FOLDER\" && rm -rf \"$FOLDER\" && "
+                 "ip link del " BRIDGE,
+                 ""));
         free(daemon_host);
         daemon_host = NULL;
 }
