@@ -398,6 +398,30 @@ TEST("only the expected process is listened to, whoever else knocks first")
         run_done(&run);
 }
 
+TEST("an executor in a PID namespace of its own, which cannot see the sandbox, is served too")
+{
+        struct step_plan_step steps[] = {{.script = "echo fine"}};
+        struct step_plan plan = {0};
+        unsigned long flags = SIGCHLD | CLONE_NEWPID | (geteuid() ? CLONE_NEWUSER : 0);
+        struct run run;
+        pid_t executor;
+        int status;
+
+        run_init(&run);
+        run_start(&run, RUN_PLAIN);
+        executor = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0);
+        if (executor == 0) {
+                run_listen(&run, 0);
+                run_plan(&run, steps, 1, &plan);
+                run_follow(&run, NULL);
+                _exit(strcmp(run.out.data, "fine\n") == 0 ? 0 : 1);
+        }
+        assert_int_equal(waitpid(executor, &status, 0), executor);
+        assert_int_equal(status, 0);
+        assert_int_equal(run_wait(&run), 0);
+        run_done(&run);
+}
+
 /* A channel whose other end is the test itself; it has greeted. */
 static int open_pair(struct channel **ret, uint64_t resume, uint64_t base, uint64_t end)
 {

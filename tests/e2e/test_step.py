@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from tests.support.argon import ARGON
-from tests.support.step_peer import Peer, plan
+from tests.support.step_peer import AttachedPeer, Peer, plan
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 STEP = pathlib.Path(ARGON).parent / "step" / "argon-step"
@@ -198,3 +198,22 @@ def test_under_bubblewrap_it_is_pid_1_too(sandbox):
         assert sandbox.peer.out == b"1\n"
         assert end["result"] == "failed" and end["code"] == 7 and end["killed"] == 1
         assert process.wait(10) == 7
+
+
+def test_over_attach_clients_may_be_killed(sandbox, base):
+    """A daemon elsewhere: frames over docker attach, each client killed in the middle of a flood."""
+    sandbox.id = docker("run", "-d", "-i", "--network", "none", "--log-driver", "none", "-v",
+                        f"{sandbox.control}:/argon:ro", "--entrypoint", "/argon/argon-step", base,
+                        "--stdio")
+    peer = AttachedPeer(sandbox.id)
+    encoded = plan([{"run": "seq 1 300000; sleep 0.3; seq 300001 300100"}, {"run": "exit 7"}],
+                   workspace="/tmp")
+    clients = 1
+    limit = 100_000
+    while not peer.follow(encoded, lambda one, most=limit: len(one.out) > most):
+        limit = len(peer.out) + 400_000
+        clients += 1
+    assert clients >= 4
+    assert peer.out == b"".join(b"%d\n" % n for n in range(1, 300101))
+    assert peer.end["code"] == 7
+    assert sandbox.code() == 7

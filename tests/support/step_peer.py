@@ -3,6 +3,7 @@ alone: what it understands does not depend on the code that is tested."""
 import os
 import socket
 import struct
+import subprocess
 import time
 
 PROTOCOL = 1
@@ -70,18 +71,48 @@ class Reader:
         return value
 
 
-class Peer:
-    """Listens in a folder, follows one job to its end, keeps what it said."""
+class Follower:
+    """Takes a job's stream, from any connection, and keeps what was said."""
 
-    def __init__(self, folder):
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(str(folder / "sock"))
-        os.chmod(folder / "sock", 0o777)
-        self.listener.listen(8)
+    def __init__(self):
         self.out = b""
         self.errors = b""
         self.steps = []
         self.end = None
+        self.offset = 0
+
+    def take(self, kind, payload):
+        reader = Reader(payload)
+        self.offset += 6 + len(payload)
+        if kind == OUTPUT:
+            _, stream, _ = reader.take("IBQ")
+            if stream == 1:
+                self.out += payload[reader.at:]
+            else:
+                self.errors += payload[reader.at:]
+        elif kind == FINISHED:
+            (_, code, signal, _, duration, cpu, memory, blocked, killed,
+             cause) = reader.take("IiiQQQQQIB")
+            self.steps.append({"code": code, "signal": signal, "duration": duration, "cpu": cpu,
+                               "memory": memory, "blocked": blocked, "killed": killed,
+                               "cause": CAUSES[cause], "text": reader.text(),
+                               "warning": reader.text()})
+        elif kind == END:
+            result, step, code, signal, _, killed, cause = reader.take("BiiiQIB")
+            self.end = {"result": RESULTS[result], "step": step, "code": code, "signal": signal,
+                        "killed": killed, "cause": CAUSES[cause], "text": reader.text(),
+                        "warning": reader.text()}
+
+
+class Peer(Follower):
+    """Listens in a folder and follows one job to its end."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(str(folder / "sock"))
+        os.chmod(folder / "sock", 0o777)
+        self.listener.listen(8)
 
     def close(self):
         self.listener.close()
@@ -109,7 +140,6 @@ class Peer:
         connection, _ = self.listener.accept()
         nonce = os.urandom(16)
         connection.sendall(frame(ATTACH, struct.pack("<I16sQ", PROTOCOL, nonce, 0)))
-        offset = 0
         for kind, payload in self.frames(connection, patience):
             if kind == HELLO:
                 assert payload[:16] == nonce
@@ -117,33 +147,63 @@ class Peer:
                     connection.sendall(frame(PLAN, encoded[at:at + 32768]))
                 connection.sendall(frame(GO, struct.pack("<II", len(encoded), checksum(encoded))))
                 continue
-            offset += 6 + len(payload)
             self.take(kind, payload)
             if kind == OUTPUT and on_output:
                 on_output(self)
-            connection.sendall(frame(ACK, struct.pack("<Q", offset)))
+            connection.sendall(frame(ACK, struct.pack("<Q", self.offset)))
             if kind == END:
                 connection.close()
                 return self.end
         return None
 
-    def take(self, kind, payload):
-        reader = Reader(payload)
-        if kind == OUTPUT:
-            _, stream, _ = reader.take("IBQ")
-            if stream == 1:
-                self.out += payload[reader.at:]
-            else:
-                self.errors += payload[reader.at:]
-        elif kind == FINISHED:
-            (_, code, signal, _, duration, cpu, memory, blocked, killed,
-             cause) = reader.take("IiiQQQQQIB")
-            self.steps.append({"code": code, "signal": signal, "duration": duration, "cpu": cpu,
-                               "memory": memory, "blocked": blocked, "killed": killed,
-                               "cause": CAUSES[cause], "text": reader.text(),
-                               "warning": reader.text()})
-        elif kind == END:
-            result, step, code, signal, _, killed, cause = reader.take("BiiiQIB")
-            self.end = {"result": RESULTS[result], "step": step, "code": code, "signal": signal,
-                        "killed": killed, "cause": CAUSES[cause], "text": reader.text(),
-                        "warning": reader.text()}
+
+class AttachedPeer(Follower):
+    """The same over standard input and output of a container, by `docker attach`."""
+
+    def __init__(self, container):
+        super().__init__()
+        self.container = container
+
+    def follow(self, encoded, until, patience=60):
+        """One connection: until(self) says when to kill it; True when the job has ended."""
+        with subprocess.Popen(["docker", "attach", "--sig-proxy=false", self.container],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+            try:
+                return self.talk(client, encoded, until, time.monotonic() + patience)
+            finally:
+                client.kill()
+
+    def talk(self, client, encoded, until, limit):
+        nonce = os.urandom(16)
+        client.stdin.write(bytes(6 + 65536))
+        client.stdin.write(frame(ATTACH, struct.pack("<I16sQ", PROTOCOL, nonce, self.offset)))
+        client.stdin.flush()
+        pending = b""
+        greeting = struct.pack("<BBI", MARK, HELLO, 38) + nonce
+        greeted = False
+        while time.monotonic() < limit:
+            pending += os.read(client.stdout.fileno(), 1 << 16)
+            if not greeted:
+                if greeting not in pending[:-22]:
+                    continue
+                pending = pending[pending.index(greeting):]
+            while len(pending) >= 6:
+                mark, kind, length = struct.unpack_from("<BBI", pending)
+                assert mark == MARK, pending[:32]
+                if len(pending) < 6 + length:
+                    break
+                payload, pending = pending[6:6 + length], pending[6 + length:]
+                if kind == HELLO:
+                    greeted = True
+                    if not payload[20]:
+                        client.stdin.write(frame(PLAN, encoded) + frame(
+                            GO, struct.pack("<II", len(encoded), checksum(encoded))))
+                else:
+                    self.take(kind, payload)
+                    client.stdin.write(frame(ACK, struct.pack("<Q", self.offset)))
+                client.stdin.flush()
+                if kind == END:
+                    return True
+                if until(self):
+                    return False
+        raise AssertionError("argon-step does not come to an end")
