@@ -198,6 +198,28 @@ static int start_child(struct up *up, struct error *err)
         return 0;
 }
 
+static char *links_start(const struct settings *settings, const char *listen)
+{
+        char *url = *text_or(settings->url, "")
+                            ? text_copy(settings->url)
+                            : text_format("http://%.*s", (int)strcspn(listen, "\n"), listen);
+
+        for (size_t n = strlen(url); n > 0 && url[n - 1] == '/'; n--)
+                url[n - 1] = '\0';
+        return url;
+}
+
+/* For somebody who sits before it: what to do next. Logs of services do without. */
+static void say_hello(const struct up *up)
+{
+        const char *data = up->settings->data;
+        scoped_text char *url = links_start(up->settings, up->addresses.data);
+
+        fprintf(stderr, "  data     %s\n  webhook  %s/webhook  (JSON; secret: %s/webhook-secret)\n",
+                data, url, data);
+        fprintf(stderr, "  token    %s/token\n  next     argon doctor, argon builds\n", data);
+}
+
 static void take_ready(struct up *up)
 {
         const char *line = up->addresses.data;
@@ -215,6 +237,8 @@ static void take_ready(struct up *up)
                         line += length;
                         line += *line == '\n';
                 }
+                if (up->terminal)
+                        say_hello(up);
         }
         close(up->ready);
         up->ready = -1;
@@ -401,17 +425,6 @@ static int inherit(const char *text, struct serve_options *options, int *fds, st
                 n++;
         }
         return n > 2 ? 0 : error_set(err, ERROR_INVALID, "%s is incomplete", CHILD_VARIABLE);
-}
-
-static char *links_start(const struct settings *settings, const char *listen)
-{
-        char *url = *text_or(settings->url, "")
-                            ? text_copy(settings->url)
-                            : text_format("http://%.*s", (int)strcspn(listen, "\n"), listen);
-
-        for (size_t n = strlen(url); n > 0 && url[n - 1] == '/'; n--)
-                url[n - 1] = '\0';
-        return url;
 }
 
 static int run_child(struct invocation *invocation, struct settings *settings, const char *handed)

@@ -27,6 +27,7 @@ struct log_entry;
 struct store;
 
 #define STORE_PAGE_MAX 200
+#define STORE_STATES 9 /* of enum state */
 
 /**
  * struct delivery - one event as the webhook took it, with what came of it
@@ -198,6 +199,7 @@ struct store_ops {
         int (*builds)(struct store *store, struct build_page *ret,
                       const struct build_filter *filter, struct error *err);
         int (*builds_unfinished)(struct store *store, struct build_page *ret, struct error *err);
+        int (*build_counts)(struct store *store, int64_t ret[STORE_STATES], struct error *err);
         int (*build_previous_state)(struct store *store, char ret[16], const char *repo,
                                     const char *branch, int64_t before_number, struct error *err);
         /* orders */
@@ -347,6 +349,13 @@ static inline int store_builds_unfinished(struct store *store, struct build_page
                                           struct error *err)
 {
         return store->ops->builds_unfinished(store, ret, err);
+}
+
+/** store_build_counts() - how many builds are in each state (index: enum state) */
+static inline int store_build_counts(struct store *store, int64_t ret[STORE_STATES],
+                                     struct error *err)
+{
+        return store->ops->build_counts(store, ret, err);
 }
 
 /** store_build_previous_state() - of the newest ended build (not cancelled, not skipped) of the

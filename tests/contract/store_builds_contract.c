@@ -392,6 +392,32 @@ TEST("unfinished are the builds that run, wait, or were not told yet; oldest fir
         done(state, store);
 }
 
+TEST("builds are counted by state, ended ones too")
+{
+        struct store *store = fresh(state);
+        static const enum state states[] = {STATE_SUCCESS, STATE_FAILED, STATE_SUCCESS,
+                                            STATE_QUEUED};
+        int64_t counts[STORE_STATES];
+        struct error err;
+
+        assert_ok(store_build_counts(store, counts, &err), err);
+        for (size_t i = 0; i < STORE_STATES; i++)
+                assert_int_equal(counts[i], 0);
+        for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+                scoped_text char *id = text_format("counted-%zu", i);
+                scoped(build) struct build *build = a_build(id, "a/a");
+
+                build->state = states[i];
+                insert(store, build);
+        }
+        assert_ok(store_build_counts(store, counts, &err), err);
+        assert_int_equal(counts[STATE_SUCCESS], 2);
+        assert_int_equal(counts[STATE_FAILED], 1);
+        assert_int_equal(counts[STATE_QUEUED], 1);
+        assert_int_equal(counts[STATE_ERROR], 0);
+        done(state, store);
+}
+
 TEST("the state before is that of the newest ended build of the branch")
 {
         struct store *store = fresh(state);

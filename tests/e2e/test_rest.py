@@ -244,6 +244,7 @@ def test_executors_and_metrics_and_version(built):
     text = body.decode()
     assert 'argon_webhook_deliveries_total{result="accepted"} 1\n' in text
     assert 'argon_queue_ready{queue="webhook.queue"} 0\n' in text
+    assert 'argon_builds{state="failed"} 1\n' in text
     assert "argon_scrape_errors 0\n" in text
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names)), "a metric is announced twice"

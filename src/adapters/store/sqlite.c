@@ -79,6 +79,7 @@ static const struct store_ops ops = {
         .build_of_delivery = sqlite_build_of_delivery,
         .builds = sqlite_builds,
         .builds_unfinished = sqlite_builds_unfinished,
+        .build_counts = sqlite_build_counts,
         .build_previous_state = sqlite_build_previous_state,
         .order_put = sqlite_order_put,
         .order_get = sqlite_order_get,

@@ -298,6 +298,37 @@ int sqlite_builds_unfinished(struct store *store, struct build_page *ret, struct
         return read_list(store, ret, &list, err);
 }
 
+_Static_assert(STATE_BLOCKED + 1 == STORE_STATES, "one count for each state");
+
+/* The index of states alone is read, not the rows. */
+static int count_states(struct sqlite_conn *conn, void *data, struct error *err)
+{
+        int64_t *counts = data;
+        scoped(sqlite_stmt) sqlite3_stmt *stmt = NULL;
+        int r;
+
+        memset(counts, 0, STORE_STATES * sizeof(*counts));
+        r = sqlite_query(conn, &stmt, "SELECT state, count(*) FROM build GROUP BY state", SQL_NONE,
+                         err);
+        while (r >= 0 && (r = sqlite_next(conn, stmt, err)) > 0) {
+                int state = state_parse((const char *)sqlite3_column_text(stmt, 0));
+
+                if (state >= 0)
+                        counts[state] = sqlite3_column_int64(stmt, 1);
+        }
+        return r;
+}
+
+int sqlite_build_counts(struct store *store, int64_t ret[STORE_STATES], struct error *err)
+{
+        int64_t counts[STORE_STATES];
+        int r = sqlite_db_read(sqlite_store(store)->state, count_states, counts, err);
+
+        if (r == 0)
+                memcpy(ret, counts, sizeof(counts));
+        return r;
+}
+
 struct previous {
         char *ret;
         const char *repo;

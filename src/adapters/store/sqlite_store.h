@@ -84,6 +84,7 @@ int sqlite_build_of_delivery(struct store *store, struct build **ret, const char
                              struct error *err);
 int sqlite_builds(struct store *store, struct build_page *ret, const struct build_filter *filter,
                   struct error *err);
+int sqlite_build_counts(struct store *store, int64_t ret[STORE_STATES], struct error *err);
 int sqlite_builds_unfinished(struct store *store, struct build_page *ret, struct error *err);
 int sqlite_build_previous_state(struct store *store, char ret[16], const char *repo,
                                 const char *branch, int64_t before_number, struct error *err);

@@ -26,29 +26,35 @@ static void add_head(struct str *str, const char *name, const char *type, const 
 
 static int add_builds(struct str *str, struct store *store)
 {
+        struct error err = {0};
+        int64_t counts[STORE_STATES];
+
+        if (store_build_counts(store, counts, &err) < 0)
+                return 1;
+        add_head(str, "argon_builds", "gauge", "Builds that are kept, by state.");
+        for (int state = 0; state < STORE_STATES; state++)
+                str_printf(str, "argon_builds{state=\"%s\"} %lld\n", state_name((enum state)state),
+                           (long long)counts[state]);
+        return 0;
+}
+
+static int add_jobs(struct str *str, struct store *store)
+{
         struct build_page page = {0};
         struct error err = {0};
-        int64_t counts[STATE_BLOCKED + 1] = {0};
-        int64_t jobs[STATE_BLOCKED + 1] = {0};
+        int64_t counts[STORE_STATES] = {0};
 
         if (store_builds_unfinished(store, &page, &err) < 0)
                 return 1;
         for (size_t i = 0; i < page.n; i++) {
-                counts[page.builds[i]->state]++;
                 for (size_t j = 0; j < page.builds[i]->n_jobs; j++)
-                        jobs[page.builds[i]->jobs[j].state]++;
+                        counts[page.builds[i]->jobs[j].state]++;
         }
         build_page_done(&page);
-        add_head(str, "argon_builds", "gauge", "Builds that have not ended, by state.");
-        for (int state = 0; state <= STATE_BLOCKED; state++) {
-                if (!state_ended((enum state)state))
-                        str_printf(str, "argon_builds{state=\"%s\"} %lld\n",
-                                   state_name((enum state)state), (long long)counts[state]);
-        }
         add_head(str, "argon_jobs", "gauge", "Jobs of builds that have not ended, by state.");
-        for (int state = 0; state <= STATE_BLOCKED; state++)
+        for (int state = 0; state < STORE_STATES; state++)
                 str_printf(str, "argon_jobs{state=\"%s\"} %lld\n", state_name((enum state)state),
-                           (long long)jobs[state]);
+                           (long long)counts[state]);
         return 0;
 }
 
@@ -165,6 +171,7 @@ enum http_result metrics_text(struct http_request *request, void *data)
         int errors = 0;
 
         errors += add_builds(&text, dashboard->options.store);
+        errors += add_jobs(&text, dashboard->options.store);
         errors += add_queues(&text, dashboard->options.bus);
         errors += add_executors(&text, dashboard->options.store);
         add_services(&text, &dashboard->options);
