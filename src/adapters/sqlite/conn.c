@@ -102,11 +102,11 @@ static const char write_setup[] = "PRAGMA journal_mode=WAL;"
                                   "PRAGMA synchronous=FULL;"
                                   "PRAGMA journal_size_limit=" WAL_KEEP_BYTES ";"
                                   "PRAGMA foreign_keys=OFF;"
-                                  "PRAGMA cache_size=-4000;"
+                                  "PRAGMA cache_size=-2000;"
                                   "PRAGMA temp_store=MEMORY";
 static const char read_setup[] = "PRAGMA query_only=ON;"
                                  "PRAGMA wal_autocheckpoint=0;"
-                                 "PRAGMA cache_size=-1000;"
+                                 "PRAGMA cache_size=-500;"
                                  "PRAGMA temp_store=MEMORY";
 
 static int set_up(struct sqlite_conn *conn, enum sqlite_mode mode, int page_size)

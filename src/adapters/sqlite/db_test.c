@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "adapters/sqlite/backup.h"
@@ -354,6 +355,49 @@ TEST("a data folder is open once at a time")
         sqlite_files_close(first);
         assert_ok(sqlite_files_open(&second, folder.path, &err), err);
         sqlite_files_close(second);
+        remove_folder(&folder);
+}
+
+/* A program of its own: a forked child would share what SQLite knows of our locks. */
+static void look_into(const char *path)
+{
+        execlp("python3", "python3", "-c",
+               "import sqlite3, sys\n"
+               "c = sqlite3.connect(sys.argv[1])\n"
+               "c.execute('SELECT count(*) FROM build').fetchall()\n"
+               "c.close()\n",
+               path, NULL);
+        _exit(127);
+}
+
+TEST("another program that looks into a database takes nothing away from us")
+{
+        struct folder folder = make_folder();
+        scoped_text char *database = fs_path(folder.path, "argon.db");
+        scoped_text char *wal = fs_path(folder.path, "argon.db-wal");
+        struct sqlite_files *files = NULL;
+        struct store *store = NULL;
+        struct stat before;
+        struct stat after;
+        int status = -1;
+        struct error err;
+        pid_t pid;
+
+        assert_ok(sqlite_files_open(&files, folder.path, &err), err);
+        assert_ok(store_sqlite_open(&store, "sqlite", files, &err), err);
+        assert_ok(store_check(store, &err), err);
+        assert_int_equal(stat(wal, &before), 0);
+        pid = fork();
+        if (pid == 0)
+                look_into(database);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(stat(wal, &after), 0);
+        assert_int_equal(after.st_ino, before.st_ino);
+        assert_true(after.st_size >= before.st_size);
+        assert_ok(store_check(store, &err), err);
+        store_close(store);
+        sqlite_files_close(files);
         remove_folder(&folder);
 }
 

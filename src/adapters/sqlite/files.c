@@ -58,15 +58,22 @@ static int take_lock(int *ret_fd, const char *folder, struct error *err)
         return 0;
 }
 
+/* Made here for its mode, which SQLite's other files take from it. It must be closed before SQLite
+ * opens it: closing any descriptor of a file drops all locks that the process has on it. */
+static int make_file(const char *path, struct error *err)
+{
+        scoped_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        return fd < 0 ? error_set_errno(err, "open '%s'", path) : 0;
+}
+
 static int open_one(struct sqlite_db **ret, const char *folder, const char *name,
                     const struct sqlite_schema *schema, struct error *err)
 {
         scoped_text char *path = fs_path(folder, name);
-        scoped_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        int r = make_file(path, err);
 
-        if (fd < 0) /* made here for its mode, which SQLite's other files take from it */
-                return error_set_errno(err, "open '%s'", path);
-        return sqlite_db_open(ret, path, schema, err);
+        return r < 0 ? r : sqlite_db_open(ret, path, schema, err);
 }
 
 int sqlite_files_open(struct sqlite_files **ret, const char *folder, struct error *err)
