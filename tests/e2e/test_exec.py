@@ -62,7 +62,7 @@ def test_jobs_run_in_the_order_of_their_needs_and_the_log_is_kept(project):
     done = project.exec()
     assert done.returncode == 1, done.stderr
     assert "3 jobs (lint, build → test)" in done.stderr
-    assert re.search(r'test .*step 2 "Try" exit code 3', done.stderr), done.stderr
+    assert re.search(r'test .*step 2 "Try" exited with 3', done.stderr), done.stderr
     assert "1 of 3 jobs failed" in done.stderr
     assert "lint  | hello\n" in done.stdout and "test  | boom\n" in done.stdout
     assert "build | file file main\n" in done.stdout
@@ -258,7 +258,7 @@ def test_a_shell_opens_where_the_job_failed(project):
         {**os.environ, "HOME": str(project.home), "TERM": "xterm", "PS1": "$ "},
         when=b"leave it with exit", keys=b"cat made.txt; echo job $CI_JOB_NAME\nexit\n")
     assert code == 1, drawn
-    assert "\nmade\r\n" in drawn and "\njob only\r\n" in drawn, drawn
+    assert "made\r\n" in drawn and "job only\r\n" in drawn, drawn
     done = project.exec("--shell-on-fail")
     assert done.returncode == 1 and "needs a terminal" in done.stderr
 
