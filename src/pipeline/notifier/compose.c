@@ -14,6 +14,7 @@
 
 #define SUBJECT_COLUMNS 78
 #define PART_COLUMNS_LEAST 8
+#define TOKEN_BYTES_MAX 64
 
 static size_t count_columns(const char *text)
 {
@@ -65,8 +66,8 @@ void compose_subject(struct str *ret, const struct notification *notification)
 /* A part of a Message-ID or a List-Id: letters, digits, dots and hyphens; the rest is '-'. */
 static void add_token(struct str *ret, const char *text)
 {
-        for (; *text; text++) {
-                unsigned char c = (unsigned char)*text;
+        for (size_t i = 0; text[i] && i < TOKEN_BYTES_MAX; i++) {
+                unsigned char c = (unsigned char)text[i];
 
                 if (c == '/')
                         str_add_char(ret, '.');

@@ -19,18 +19,19 @@ struct line {
         bool wanted;
 };
 
+/* How many bytes an escape sequence takes; never a part of a character. */
 static size_t skip_escape(const char *text, size_t n)
 {
         size_t i = 2;
 
-        if (n < 2)
-                return n;
+        if (n < 2 || (unsigned char)text[1] >= 0x80)
+                return 1;
         if (text[1] == ']') { /* operating system command: up to BEL or ESC \ */
                 while (i < n && text[i] != '\a' && text[i] != '\033')
                         i++;
-                if (i < n && text[i] == '\033')
-                        i++;
-                return i < n ? i + 1 : n;
+                if (i + 1 < n && text[i] == '\033' && text[i + 1] == '\\')
+                        return i + 2;
+                return i < n && text[i] == '\a' ? i + 1 : i;
         }
         if (text[1] != '[')
                 return 2;

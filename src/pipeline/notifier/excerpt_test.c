@@ -64,6 +64,8 @@ TEST("colours, titles and control characters are taken out, bytes that are no te
                  "31m"},
                 {"cut \033[31", "cut "},
                 {"end \033", "end "},
+                {"\033\xc3\xa9!", "\xc3\xa9!"},
+                {"\033]0;t\033\xc3\xa9!", "\xc3\xa9!"},
         };
 
         for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {

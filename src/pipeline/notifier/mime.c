@@ -11,6 +11,7 @@
 
 #define LINE_MAX_MIME 76
 #define LINE_MAX_PLAIN 900
+#define VALUE_BYTES_MAX 800
 /* An encoded word has =?UTF-8?B? and ?= around its base64; its line is at most 76 bytes. */
 #define WORD_FRAME 12
 #define WORD_BYTES_LEAST 12
@@ -32,7 +33,7 @@ static void add_base64(struct str *ret, const char *bytes, size_t n)
         }
 }
 
-/* Valid UTF-8 without control characters: what may stand in a header at all. */
+/* Valid UTF-8 without control characters, and not so long that its line could not be sent. */
 static void add_clean(struct str *ret, const char *value)
 {
         scoped_str struct str valid = STR_INIT;
@@ -41,6 +42,8 @@ static void add_clean(struct str *ret, const char *value)
         for (size_t i = 0; i < valid.len; i++) {
                 unsigned char c = (unsigned char)valid.data[i];
 
+                if (i >= VALUE_BYTES_MAX && (c & 0xc0) != 0x80)
+                        return;
                 str_add_char(ret, c < 0x20 || c == 0x7f ? ' ' : (char)c);
         }
 }
