@@ -410,9 +410,6 @@ static void on_document(struct composer *c, const yaml_event_t *event)
         if (c->yaml->root || c->nodes)
                 stop(c, place, "several-documents", "the file holds more than one YAML document",
                      "take out everything from this --- on");
-        else if (event->data.document_start.tag_directives.start !=
-                 event->data.document_start.tag_directives.end)
-                stop(c, place, "tag", "the directive %TAG is not supported", "take it out");
 }
 
 static void on_event(struct composer *c, const yaml_event_t *event)
@@ -552,10 +549,22 @@ static size_t bad_byte(const char *bytes, size_t n)
         }
 }
 
+/* A line that begins with %TAG; within a text it would be indented. */
+static const char *find_tag_directive(const char *bytes, size_t n)
+{
+        const char *found;
+
+        if (n >= 4 && memcmp(bytes, "%TAG", 4) == 0)
+                return bytes;
+        found = memmem(bytes, n, "\n%TAG", 5);
+        return found ? found + 1 : NULL;
+}
+
 /* What libyaml would take in another way than we mean, or complain about less clearly. */
 static bool bytes_are_text(struct composer *c)
 {
         const char *nul = memchr(c->bytes, '\0', c->size);
+        const char *tag = find_tag_directive(c->bytes, c->size);
 
         if (c->size > YAML_BYTES_MAX) {
                 stop(c, (struct yaml_place){1, 1, 1}, "too-large",
@@ -569,6 +578,10 @@ static bool bytes_are_text(struct composer *c)
                    (memcmp(c->bytes, "\xff\xfe", 2) == 0 || memcmp(c->bytes, "\xfe\xff", 2) == 0)) {
                 stop(c, (struct yaml_place){1, 1, 1}, "encoding", "the file is UTF-16",
                      "save it as UTF-8");
+        } else if (tag) {
+                /* libyaml compares each of them with all others */
+                stop(c, place_of_byte(c->bytes, (size_t)(tag - c->bytes)), "tag",
+                     "the directive %TAG is not supported", "take it out");
         } else if (nul) {
                 stop(c, place_of_byte(c->bytes, (size_t)(nul - c->bytes)), "nul",
                      "the file holds a NUL byte", "it must be text in UTF-8");

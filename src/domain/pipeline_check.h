@@ -17,11 +17,14 @@ struct key_table;
 /* After so many findings further ones are only counted: FINDINGS_MAX are shown, words cost time. */
 #define CHECK_FINDINGS_MAX 100
 
-/** struct check - @source: the file's bytes, NUL-terminated */
+/** struct check - @source: the file's bytes, NUL-terminated; @line, @line_start: the line that was
+ *  looked up last (places come in the order of the file, mostly) */
 struct check {
         struct arena *arena;
         struct findings *findings;
         const char *source;
+        int line;
+        const char *line_start;
 };
 
 /** check_full() - whether further findings are only counted */

@@ -394,7 +394,8 @@ struct pipeline_file *pipeline_file_parse(const char *name, const char *bytes, s
         file->findings.file = clean_name(arena, name);
         file->findings.source = arena_copy_n(
                 arena, bytes, n < PIPELINE_FILE_BYTES_MAX ? n : PIPELINE_FILE_BYTES_MAX);
-        p.check = (struct check){arena, &file->findings, file->findings.source};
+        p.check = (struct check){
+                .arena = arena, .findings = &file->findings, .source = file->findings.source};
         take_problems(&p.check, yaml);
         if (yaml->root && yaml_is_null(yaml->root))
                 yaml->root = NULL;

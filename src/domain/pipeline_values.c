@@ -68,15 +68,21 @@ void check_type_error(struct check *check, const struct key *key, const struct y
 }
 
 /* Where "${{" stands in a text; the text's own place when its source cannot be told apart. */
-static struct yaml_place expression_place(const struct check *check, const struct yaml_node *node)
+static struct yaml_place expression_place(struct check *check, const struct yaml_node *node)
 {
-        const char *at = check->source;
-        int line = 1;
+        const char *at = check->line_start;
+        int line = check->line;
 
+        if (line > node->place.line || !at) {
+                at = check->source;
+                line = 1;
+        }
         for (; line < node->place.line && at; line++) {
                 at = strchr(at, '\n');
                 at = at ? at + 1 : NULL;
         }
+        check->line = line;
+        check->line_start = at;
         for (; at && line <= node->last_line; line++) {
                 const char *end = at + strcspn(at, "\n");
                 const char *found = memmem(at, (size_t)(end - at), "${{", 3);
