@@ -20,5 +20,6 @@ struct bus_opener {
         void *data;
 };
 
-/** bus_contract_run() - Return: how many cases failed */
+/* Each: Return: how many cases failed. */
 int bus_contract_run(const char *name, const struct bus_opener *opener);
+int bus_crash_contract_run(const char *name, const struct bus_opener *opener);

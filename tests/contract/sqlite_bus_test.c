@@ -1,5 +1,6 @@
 /* The bus contract against SQLite, in a data folder of its own. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "adapters/bus/sqlite.h"
 #include "adapters/sqlite/files.h"
@@ -42,7 +43,8 @@ static void close_bus(void *data, struct bus *bus)
         sqlite_files_close(self->files);
 }
 
-int main(void)
+/* One contract per run: TAP knows one plan per program. */
+int main(int argc, char **argv)
 {
         struct sqlite_bus_folder self = {.folder = "/tmp/argon-bus-XXXXXX"};
         struct bus_opener opener = {
@@ -51,7 +53,10 @@ int main(void)
 
         if (!mkdtemp(self.folder))
                 return 1;
-        failed = bus_contract_run("bus on SQLite", &opener);
+        if (argc > 1 && strcmp(argv[1], "crash") == 0)
+                failed = bus_crash_contract_run("killed bus on SQLite", &opener);
+        else
+                failed = bus_contract_run("bus on SQLite", &opener);
         clean(&self);
         return failed;
 }
