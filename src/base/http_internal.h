@@ -26,6 +26,8 @@
 #define HTTP_LINGER_BYTES ((25 << 20) + (64 << 10))
 #define HTTP_LINGER_MS 2000
 #define HTTP_LINGERS_MAX 64
+/* Connections that were told to make room and are not gone yet. */
+#define HTTP_LEAVING_MAX 64
 /* Wakes are remembered by a hash of their key, for the gap between a handler's look and its wait.
  */
 #define HTTP_WAKE_SLOTS 1024
@@ -36,7 +38,9 @@ struct http_connection {
         struct http_connection *prev;
         int fd;
         int64_t deadline_ms;
-        bool linger; /* the reply goes out before the request was read to its end */
+        bool linger;  /* the reply goes out before the request was read to its end */
+        bool waiting; /* for the next head, which may be there in part */
+        bool leaving; /* it was shut down to make room */
 };
 
 struct http_pair {
@@ -119,6 +123,7 @@ struct http_server {
         pthread_cond_t idle;  /* a request ended */
         struct http_connection *connections;
         int n_connections;
+        int n_leaving;
         int n_requests;
         struct http_parked *parked;
         int lingers[HTTP_LINGERS_MAX]; /* descriptors that the watcher takes over */
@@ -165,6 +170,8 @@ int64_t http_rate_ms(const struct http_server *server, uint64_t n);
 /** http_watch_run() - the watching thread; ends once server->stopped is set and it was woken */
 void *http_watch_run(void *server);
 void http_watch_wake(struct http_server *server);
+/** http_waiting() - whether the connection waits for a head: then it may have to make room */
+void http_waiting(struct http_server *server, struct http_connection *connection, bool waiting);
 /* Callbacks of libmicrohttpd: the cap on connections, and their list. */
 enum MHD_Result http_accept_policy(void *server, const struct sockaddr *address, socklen_t n);
 void http_notify_connection(void *server, struct MHD_Connection *mhd, void **context,

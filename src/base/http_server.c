@@ -58,6 +58,7 @@ static void request_end(void *data, struct MHD_Connection *mhd, void **context,
         if (code == MHD_REQUEST_TERMINATED_WITH_ERROR)
                 set_linger(request);
         pthread_mutex_lock(&server->lock);
+        request->connection->waiting = true;
         http_unpark(server, &request->parked);
         server->n_requests--;
         pthread_cond_signal(&server->idle);
@@ -98,6 +99,7 @@ static enum MHD_Result head_arrived(struct http_request *request, const char *ur
         request->begun = true;
         request->method = method;
         request->body_began_ms = clock_ms();
+        http_waiting(request->server, request->connection, false);
         http_deadline(request->server, request->connection,
                       request->body_began_ms + http_rate_ms(request->server, 0));
         if (is_closing(request->server))

@@ -32,7 +32,8 @@ enum http_result {
  * @open: true: no token needed. Else `Authorization: Bearer TOKEN` is checked before anything runs
  * @body_max: bytes; more is 413. 0: a body is refused with 413
  * @on_begin: optional, once the headers are in; a reply set here ends the request (body not read)
- * @on_body: optional, pieces of the body as they arrive; the handler then has no body in memory
+ * @on_body: optional, pieces of the body as they arrive; the handler then has no body in memory.
+ *         Returns 0, or less to break the connection off (a reply that was set is still sent)
  * @handler: makes the reply
  */
 struct http_route {
@@ -52,7 +53,8 @@ struct http_route {
  * @listen_fd: a bound, listening TCP socket (borrowed; the caller may hand it on to a successor)
  * @token: of the administrator; NULL: routes that are not open answer 401
  * @threads: worker threads, at least 1
- * @connections_max: beyond it a new connection is closed at once
+ * @connections_max: beyond it the connection that has waited longest for its next request makes
+ *         room for a new one; when none waits, the new one is closed at once
  * @header_ms: a request's headers must be in by then (and no slower than 10 s), else closed
  * @body_rate: bytes per second that a body must at least bring after its first 10 s
  */

@@ -62,13 +62,45 @@ void http_deadline(struct http_server *server, struct http_connection *connectio
 
 /* Connections */
 
+void http_waiting(struct http_server *server, struct http_connection *connection, bool waiting)
+{
+        pthread_mutex_lock(&server->lock);
+        connection->waiting = waiting;
+        pthread_mutex_unlock(&server->lock);
+}
+
+/*
+ * Called with the lock. Who waits longest for a head makes room for who comes: so idle connections,
+ * however many, keep nobody out. Return: whether there is one.
+ */
+static bool make_room(struct http_server *server)
+{
+        struct http_connection *longest = NULL;
+
+        if (server->n_leaving >= HTTP_LEAVING_MAX)
+                return false;
+        for (struct http_connection *c = server->connections; c; c = c->next) {
+                if (c->waiting && !c->leaving &&
+                    (!longest || c->deadline_ms < longest->deadline_ms))
+                        longest = c;
+        }
+        if (!longest)
+                return false;
+        shutdown(longest->fd, SHUT_RDWR);
+        longest->leaving = true;
+        server->n_leaving++;
+        return true;
+}
+
 enum MHD_Result http_accept_policy(void *data, const struct sockaddr *address, socklen_t n)
 {
         struct http_server *server = data;
         bool room;
 
         pthread_mutex_lock(&server->lock);
-        room = server->n_connections < server->connections_max && !server->closing;
+        room = !server->closing &&
+               (server->n_connections - server->n_leaving < server->connections_max ||
+                make_room(server));
         pthread_mutex_unlock(&server->lock);
         return room ? MHD_YES : MHD_NO;
 }
@@ -80,6 +112,7 @@ static void connection_add(struct http_server *server, struct MHD_Connection *mh
         connection->fd =
                 MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         connection->deadline_ms = clock_ms() + server->header_ms;
+        connection->waiting = true;
         *context = connection;
         pthread_mutex_lock(&server->lock);
         connection->next = server->connections;
@@ -102,6 +135,7 @@ static void connection_remove(struct http_server *server, struct http_connection
         if (connection->next)
                 connection->next->prev = connection->prev;
         server->n_connections--;
+        server->n_leaving -= connection->leaving;
         if (connection->linger && !server->stopped && server->n_lingers < HTTP_LINGERS_MAX) {
                 int fd = fcntl(connection->fd, F_DUPFD_CLOEXEC, 0);
 
