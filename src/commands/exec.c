@@ -191,9 +191,8 @@ static void say_engine(struct exec *exec, const char *why)
 
         if (!info->images)
                 exec_view_line(&exec->view,
-                               "engine %s (%s): no container, the steps run on this machine's own "
-                               "programs%s%s",
-                               info->name, info->version, *why ? "; " : "", why);
+                               "no container: the steps run on this machine's own programs (%s)",
+                               *why ? why : info->version);
         else if (invocation_given(exec->invocation, "verbose"))
                 exec_view_line(&exec->view, "engine %s (%s)%s%s", info->name, info->version,
                                *why ? ": " : "", why);
