@@ -25,6 +25,20 @@
 #define STREAM_BLOCK (16 * 1024)
 #define RETRY_AFTER_S "5"
 
+static void name_peer(struct http_request *request)
+{
+        const struct sockaddr *address =
+                MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+                        ->client_addr;
+        socklen_t size = sizeof(struct sockaddr_in);
+
+        if (address && address->sa_family == AF_INET6)
+                size = sizeof(struct sockaddr_in6);
+        if (address && (address->sa_family == AF_INET || address->sa_family == AF_INET6))
+                getnameinfo(address, size, request->peer, sizeof(request->peer), NULL, 0,
+                            NI_NUMERICHOST);
+}
+
 struct http_request *http_request_new(struct http_server *server, struct MHD_Connection *mhd,
                                       const char *target)
 {
@@ -39,6 +53,7 @@ struct http_request *http_request_new(struct http_server *server, struct MHD_Con
         str_init(&request->body);
         str_init(&request->reply.body);
         request->parked.mhd = mhd;
+        name_peer(request);
         return request;
 }
 
@@ -130,23 +145,8 @@ const char *http_body(const struct http_request *request, size_t *ret_n)
         return request->body.data;
 }
 
-static socklen_t address_size(const struct sockaddr *address)
-{
-        return address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                              : sizeof(struct sockaddr_in);
-}
-
 const char *http_peer(const struct http_request *request)
 {
-        struct http_request *mutable = (struct http_request *)(uintptr_t)request;
-        const struct sockaddr *address =
-                MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
-                        ->client_addr;
-
-        if (!request->peer[0] && address &&
-            (address->sa_family == AF_INET || address->sa_family == AF_INET6))
-                getnameinfo(address, address_size(address), mutable->peer, sizeof(mutable->peer),
-                            NULL, 0, NI_NUMERICHOST);
         return request->peer;
 }
 

@@ -15,6 +15,7 @@
  */
 #include "base/http_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -373,6 +374,7 @@ bool http_park(struct http_request *request)
         struct http_parked *parked = &request->parked;
         bool wait;
 
+        assert(parked->key); /* HTTP_WAIT without http_wait() */
         pthread_mutex_lock(&server->lock);
         wait = !server->closing && clock_ms() < parked->deadline_ms &&
                server->woken_at[wake_slot(parked->key)] <= request->wakes_seen;
