@@ -330,20 +330,20 @@ static int apply_line(struct config *config, char *line, const char *where, cons
         return store_value(config, (size_t)i, value, where, err);
 }
 
-int config_file(struct config *config, const char *path, const char *const *only, struct error *err)
+int config_text(struct config *config, const char *name, const char *bytes, size_t n,
+                const char *const *only, struct error *err)
 {
         scoped_str struct str text = STR_INIT;
         bool seen[CONFIG_KEYS_MAX] = {false};
         char *next;
         int number = 0;
 
-        if (str_read_file(&text, path, CONFIG_FILE_BYTES_MAX, err) < 0)
-                return err ? -err->kind : -ERROR_UNAVAILABLE;
-        if (!utf8_valid(text.data, text.len) || strlen(text.data) != text.len)
-                return error_set(err, ERROR_INVALID, "%s: not a text file in UTF-8", path);
+        if (!utf8_valid(bytes, n) || memchr(bytes, '\0', n))
+                return error_set(err, ERROR_INVALID, "%s: not a text file in UTF-8", name);
+        str_add_bytes(&text, bytes, n);
         config->source++;
         for (char *line = text.data; line; line = next) {
-                scoped_text char *where = text_format("%s:%d", path, ++number);
+                scoped_text char *where = text_format("%s:%d", name, ++number);
                 char *start;
 
                 next = strchr(line, '\n');
@@ -356,6 +356,15 @@ int config_file(struct config *config, const char *path, const char *const *only
                         return err ? -err->kind : -ERROR_INVALID;
         }
         return 0;
+}
+
+int config_file(struct config *config, const char *path, const char *const *only, struct error *err)
+{
+        scoped_str struct str text = STR_INIT;
+
+        if (str_read_file(&text, path, CONFIG_FILE_BYTES_MAX, err) < 0)
+                return err ? -err->kind : -ERROR_UNAVAILABLE;
+        return config_text(config, path, text.data, text.len, only, err);
 }
 
 int config_folder(struct config *config, const char *path, struct error *err)

@@ -77,6 +77,9 @@ static inline void config_freep(struct config **config)
  */
 int config_file(struct config *config, const char *path, const char *const *only,
                 struct error *err);
+/** config_text() - the same for n bytes in memory; @name: what errors call it */
+int config_text(struct config *config, const char *name, const char *bytes, size_t n,
+                const char *const *only, struct error *err);
 /** config_folder() - every *.conf of a folder, by name; a folder that is not there is success */
 int config_folder(struct config *config, const char *path, struct error *err);
 /** config_environment() - apply the variables of env (as environ(7)) */
