@@ -86,16 +86,16 @@ static int parse_url(struct build_argument *ret, const char *text, struct error 
         char *rest;
         int64_t number;
 
-        if (!digits)
+        if (!digits || strstr(text, "%00"))
                 return bad(text, err);
         copy[strcspn(copy, "?#")] = '\0';
         *builds = '\0';
         rest = digits + strcspn(digits, "/");
         if (*rest)
                 *rest++ = '\0';
+        decode(copy);
         if (parse_int(&number, digits, 1, INT64_MAX, NULL) < 0 || !strchr(copy, '/'))
                 return bad(text, err);
-        decode(copy);
         fill(ret, BUILD_REPO_NUMBER, copy, "");
         ret->number = number;
         if (text_starts(rest, "jobs/")) {
