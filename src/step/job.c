@@ -20,9 +20,11 @@
 #include "base/str.h"
 #include "step/line.h"
 #include "step/rights.h"
+#include "step/workspace.h"
 
 #include "base/banned.h"
 
+#define WORKSPACE "/workspace"
 #define GRACE_DEFAULT_MS 10000
 #define ORPHAN_DEFAULT_MS (15 * 60 * 1000)
 #define STOP_GRACE_MS 3000    /* for SIGTERM from outside: a Docker daemon kills after 10 s */
@@ -158,6 +160,8 @@ static void tick_emptying(struct job *job)
 
         if (job->outlets_open && outlets_any_marked(&job->outlets))
                 return;
+        if (job->reaper->init)
+                workspace_give_back(WORKSPACE);
         event.end = job->end;
         event.end.ms = job_ms(job);
         event.end.text = job->end_text;
