@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -115,14 +116,33 @@ static int make_logs(struct exec_place *place, const char *cache, struct error *
         return error_set_errno(err, "make '%s'", place->logs);
 }
 
+/* What a run that was killed left there. Files of a container's root, whose end nobody saw, may not
+ * be ours to remove: they are put aside. */
+static int remove_left(const struct exec_place *place, const char *folder, struct error *err)
+{
+        scoped_text char *aside = NULL;
+        int result = fs_remove_tree(folder, err);
+
+        if (result != -ERROR_DENIED)
+                return result < 0 ? error_wrap(err, "remove what an earlier run left") : 0;
+        aside = text_format("%s/left-%lld", place->data, (long long)time(NULL));
+        if (rename(folder, aside) < 0)
+                return error_set_errno(err, "put '%s' aside", folder);
+        fprintf(stderr,
+                "argon exec: a run that was killed left files of another user; remove them "
+                "as root: %s\n",
+                aside);
+        return 0;
+}
+
 static int make_folders(struct exec_place *place, struct error *err)
 {
         char *const folders[] = {place->jobs, place->work, place->mirrors, place->source};
 
         for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
-                /* what a run that was killed left there; mirrors are kept, they save time */
-                if (folders[i] != place->mirrors && fs_remove_tree(folders[i], err) < 0)
-                        return error_wrap(err, "remove what an earlier run left");
+                /* mirrors are kept, they save time */
+                if (folders[i] != place->mirrors && remove_left(place, folders[i], err) < 0)
+                        return -err->kind;
                 if (fs_mkdirs(folders[i], 0700, err) < 0)
                         return -ERROR_UNAVAILABLE;
         }
