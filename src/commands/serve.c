@@ -47,7 +47,7 @@
 #define HTTP_THREADS 4
 #define HTTP_CONNECTIONS_MAX 4096
 #define HTTP_HEADER_MS 10000
-#define HTTP_BODY_RATE 4096
+#define HTTP_BODY_RATE 1000
 #define DESCRIPTORS_RESERVED 256 /* files, databases, jobs: not for connections */
 #define ARENAS_MAX 2             /* of malloc: many would keep memory that nobody uses */
 #define HOST_NAME_SIZE 256

@@ -405,6 +405,15 @@ def test_every_kind_of_delivery_is_recorded_with_its_reason(one, repo):
     assert one.builds() == []
 
 
+def test_a_pull_request_of_a_fork_is_recorded_as_one(one, repo):
+    status, answer = deliver(one, pull_request_payload(repo, fork=True), event="pull_request")
+    assert (status, answer["result"]) == (202, "accepted") and "fork" in answer["reason"]
+    one.wait_build()
+    assert "fork" in deliveries(one)[0]["reason"]
+    status, answer = deliver(one, pull_request_payload(repo), event="pull_request")
+    assert status == 202 and "reason" not in answer
+
+
 # W12: smuggling
 
 HIDDEN = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -21,8 +21,9 @@ static json_t *delivery_to_rest(const struct delivery *delivery)
         json_set_text(json, "repository", delivery->repo);
         json_set_time(json, "received_at", delivery->received_at);
         json_set_text(json, "result", told ? delivery->outcome : delivery->result);
-        json_set_text(json, "reason",
-                      text_or(told ? delivery->outcome_reason : delivery->reason, NULL));
+        json_set_text(
+                json, "reason",
+                text_or(told ? delivery->outcome_reason : "", text_or(delivery->reason, NULL)));
         if (*text_or(delivery->build_id, ""))
                 json_array_append_new(builds, json_string(delivery->build_id));
         json_object_set_new(json, "builds", builds);

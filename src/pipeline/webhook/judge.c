@@ -204,6 +204,8 @@ static void judge_pull_request(struct judging *judging, struct judgement *judgem
         event->message = event->pull_request_title;
         event->author = text(judging, PAYLOAD_PULL_REQUEST_USER);
         event->fork = is_fork(judging);
+        if (event->fork)
+                judgement->reason = "the head is in a fork: its jobs get the strict profile";
         if (strcmp(action, "opened") != 0 && strcmp(action, "synchronize") != 0 &&
             strcmp(action, "reopened") != 0)
                 ignore(judgement, arena_format(event->arena,

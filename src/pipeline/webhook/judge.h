@@ -17,10 +17,10 @@ enum judgement_kind {
         JUDGED_PONG,     /* a new hook says hello */
 };
 
-/** struct judgement - the texts live in event */
+/** struct judgement - the texts live in event, or for ever */
 struct judgement {
         enum judgement_kind kind;
-        const char *reason; /* why it is ignored, else "" */
+        const char *reason; /* why it is ignored, or what is special; "": nothing */
         struct webhook_event *event;
 };
 

@@ -175,6 +175,8 @@ TEST("a pull request whose head is in another repository, or in none any more, i
 
                 assert_ok(reach(&judgement, bodies[i], 0, "pull_request", &err), err);
                 assert_true(judgement.event->fork);
+                assert_int_equal(judgement.kind, JUDGED_ACCEPTED);
+                assert_non_null(strstr(judgement.reason, "fork"));
                 judgement_done(&judgement);
         }
 }

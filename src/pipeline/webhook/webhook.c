@@ -341,7 +341,7 @@ static void settle(struct webhook *webhook, struct http_request *request, struct
                 count(webhook, ACCEPTED);
                 relay_wake(webhook->relay);
                 log_taken(taken, "accepted");
-                answer(request, 202, taken->id, "accepted", "");
+                answer(request, 202, taken->id, "accepted", taken->judgement.reason);
         }
 }
 
