@@ -3,7 +3,8 @@
  *
  *         ninja -C build bench/store_bench && build/bench/store_bench [BUILDS]
  *
- * prints durable publishes per second by threads, with the syncs that they took; a webhook's three
+ * prints durable publishes per second by threads, with the syncs and the CPU time that each
+ * took; a webhook's three
  * writes; one message from publish to acknowledge; lines per second and bytes per line of a log,
  * with windows into it and its removal; and pages of a list of BUILDS builds (100000).
  */
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "adapters/bus/sqlite.h"
@@ -120,6 +122,15 @@ static void *take_webhook(void *data)
         return NULL;
 }
 
+static int64_t cpu_us(void)
+{
+        struct rusage usage;
+
+        getrusage(RUSAGE_SELF, &usage);
+        return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+               usage.ru_stime.tv_usec;
+}
+
 static void run_threads(struct bench *bench, const char *what, int n, void *(*run)(void *))
 {
         pthread_t threads[64];
@@ -127,6 +138,7 @@ static void run_threads(struct bench *bench, const char *what, int n, void *(*ru
         struct sqlite_stats before;
         struct sqlite_stats after;
         int64_t start = clock_ms();
+        int64_t cpu = cpu_us();
         int64_t done = 0;
 
         sqlite_db_stats(sqlite_files_state(bench->files), &before);
@@ -139,9 +151,10 @@ static void run_threads(struct bench *bench, const char *what, int n, void *(*ru
                 done += workers[i].done;
         }
         sqlite_db_stats(sqlite_files_state(bench->files), &after);
-        printf("%-28s %2d threads %8.0f/s   %.2f syncs each\n", what, n,
+        printf("%-28s %2d threads %8.0f/s   %.2f syncs, %.0f us of CPU each\n", what, n,
                (double)done * 1000 / (double)(clock_ms() - start),
-               (double)(after.syncs - before.syncs) / (double)done);
+               (double)(after.syncs - before.syncs) / (double)done,
+               (double)(cpu_us() - cpu) / (double)done);
 }
 
 static int compare(const void *a, const void *b)

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "domain/build.h"
+#include "domain/order.h"
 #include "wire/build_json.h"
 #include "wire/codec.h"
 #include "wire/control_request.h"
@@ -55,13 +56,25 @@ static void try_build(const char *text, size_t n)
                 abort();
 }
 
+static void try_order(const char *text, size_t n)
+{
+        scoped(order) struct order *order = NULL;
+        scoped(json) json_t *stored = NULL;
+
+        if (order_decode(&order, text, n, NULL) < 0)
+                return;
+        stored = order_to_json(order);
+        if (!stored)
+                abort();
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
         static void (*const decoders[])(const char *text, size_t n) = {
                 try_control_request, try_dispatch,      try_job_result, try_log_entry,
-                try_notification,    try_webhook_event, try_build,
+                try_notification,    try_webhook_event, try_build,      try_order,
         };
         size_t which = size ? data[0] - (size_t)'0' : 0;
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "domain/build.h"
+#include "domain/order.h"
 #include "tests/support/test.h"
 
 #include "base/banned.h"
@@ -163,6 +164,70 @@ TEST("REST never shows a token, and a list has no jobs")
         str_add_json(&text, json);
         assert_null(strstr(text.data, "secret-token"));
         assert_null(json_object_get(list, "jobs"));
+}
+
+TEST("an order comes back with its steps, variables and names of secrets")
+{
+        struct order_env env[] = {{"CI", "true"}, {"GREETING", "h\xc3\xa9 \"x\""}};
+        struct order_step steps[2] = {
+                {.id = "", .name = "Install", .run = "pip install\n", .shell = "sh", .folder = ""},
+                {.id = "t",
+                 .name = "Test",
+                 .run = "pytest",
+                 .shell = "bash",
+                 .folder = "src",
+                 .timeout_ms = 60000,
+                 .continue_on_error = true,
+                 .env = env + 1,
+                 .n_env = 1},
+        };
+        const char *secrets[] = {"TOKEN"};
+        struct order order = {.build_id = "b",
+                              .job_id = "j",
+                              .attempt = 2,
+                              .token = "t",
+                              .repo = "a/b",
+                              .clone_url = "https://x/y.git",
+                              .ref = "refs/heads/main",
+                              .commit = "c",
+                              .job_name = "test",
+                              .image = "python:3.10",
+                              .strict = true,
+                              .network_none = true,
+                              .timeout_ms = 3600000,
+                              .memory = INT64_C(2) << 30,
+                              .disk = INT64_C(10) << 30,
+                              .millicpus = 1500,
+                              .pids = 1024,
+                              .secrets = secrets,
+                              .n_secrets = 1,
+                              .env = env,
+                              .n_env = 2,
+                              .steps = steps,
+                              .n_steps = 2,
+                              .notes = "memory cut down"};
+        scoped(json) json_t *json = order_to_json(&order);
+        scoped(json) json_t *json_again = NULL;
+        scoped(order) struct order *again = NULL;
+        scoped_str struct str text = STR_INIT;
+        struct error err = {0};
+
+        str_add_json(&text, json);
+        assert_ok(order_decode(&again, text.data, text.len, &err), err);
+        assert_true(again->strict);
+        assert_true(again->memory == INT64_C(2) << 30);
+        assert_string_equal(again->secrets[0], "TOKEN");
+        assert_string_equal(again->env[1].value, "h\xc3\xa9 \"x\"");
+        assert_string_equal(again->steps[1].env[0].name, "GREETING");
+        assert_int_equal(again->steps[1].timeout_ms, 60000);
+        assert_true(again->steps[1].continue_on_error);
+        json_again = order_to_json(again);
+        assert_true(json_equal(json, json_again));
+        json_object_del(json, "strict");
+        str_clear(&text);
+        str_add_json(&text, json);
+        assert_int_equal(order_decode(&again, text.data, text.len, &err), -ERROR_INVALID);
+        assert_string_equal(err.text, "a stored order: member \"strict\" is missing");
 }
 
 TEST_MAIN()

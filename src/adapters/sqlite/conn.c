@@ -116,6 +116,11 @@ static int set_up(struct sqlite_conn *conn, enum sqlite_mode mode, int page_size
 
         sqlite3_extended_result_codes(conn->handle, 1);
         sqlite3_busy_timeout(conn->handle, BUSY_MS);
+        /* a restored file is somebody's file: nothing in its schema is run or trusted */
+        sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+        sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
         if (mode == SQLITE_MODE_READ)
                 sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         else if (page_size)
