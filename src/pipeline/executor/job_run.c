@@ -332,6 +332,8 @@ static int start(struct run *run, enum reason *ret_reason, struct error *err)
                 return -err->kind;
         if (FAILPOINT("executor.after_start"))
                 return error_set(err, ERROR_UNAVAILABLE, "failpoint executor.after_start");
+        if (remote && open_channel(run, err) < 0)
+                return -err->kind;
         run->state.phase = RUN_PHASE_RUNNING;
         run_result(run, &started);
         run_commit(run);
