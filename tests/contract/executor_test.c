@@ -67,7 +67,7 @@ static char commit[65];
 
 /* What the results of one attempt said. */
 struct heard {
-        int64_t seq;
+        int seq;
         int n_accepted, n_started, n_finished, n_returned;
         int steps_started, steps_finished;
         enum state state;
@@ -118,6 +118,7 @@ static void world_open(struct world *world, bool services, int64_t grace_ms)
                                                     .labels = "linux,big",
                                                     .slots = SLOTS,
                                                     .orphan_max_ms = 60000,
+                                                    .beat_ms = 1000,
                                                     .grace_ms = grace_ms};
                 struct logger_options logger = {.bus = world->bus,
                                                 .store = world->store,
@@ -298,7 +299,7 @@ static void hear(struct heard *heard, const struct job_result *result)
         if (result->seq <= heard->seq)
                 return; /* a duplicate after a crash */
         assert_int_equal(result->seq, heard->seq + 1);
-        heard->seq = result->seq;
+        heard->seq = (int)result->seq;
         heard->n_accepted += result->kind == RESULT_ACCEPTED;
         heard->n_started += result->kind == RESULT_STARTED;
         heard->steps_started += result->kind == RESULT_STEP_STARTED;
@@ -329,7 +330,7 @@ static void listen_until(struct world *world, const struct attempt_case *job, st
 
                 assert_ok(n, err);
                 if (clock_ms() > end)
-                        fail_msg("nothing more came after result %lld", (long long)heard->seq);
+                        fail_msg("nothing more came after result %d", heard->seq);
                 if (n == 0)
                         continue;
                 assert_ok(job_result_decode(&result, message.body, message.len, &err), err);
@@ -419,7 +420,7 @@ static void assert_nothing_left(struct world *world)
         wait_idle(world);
         assert_int_equal(entries_in("work"), 0);
         assert_int_equal(entries_in("jobs"), 0);
-        assert_int_equal(entries_in("spool"), 0);
+        assert_int_equal(entries_in("spool/jobs"), 0);
         assert_ok(engine_find(world->engine, &found, &n, &err), err);
         for (size_t i = 0; i < n; i++)
                 engine_sandbox_free(world->engine, found[i]);
@@ -600,6 +601,48 @@ TEST("closing gives back what has no sandbox yet and leaves what runs to the nex
                 str_printf(&want, "%d\n", i);
         read_log(&world, &job, 0, &log);
         assert_string_equal(log.data, want.data);
+        assert_nothing_left(&world);
+        world_close(&world);
+}
+
+TEST("a job that the build gave to somebody else is removed without a word")
+{
+        struct attempt_case job = {.scripts = {"sleep 60"}};
+        struct heard heard = {0};
+        struct build *build = NULL;
+        struct error err = {0};
+        struct world world;
+
+        world_open(&world, true, 0);
+        case_put(&world, &job);
+        listen_until(&world, &job, &heard, &heard.steps_started, 1);
+        assert_ok(store_build_get(world.store, &build, job.build_id, &err), err);
+        build->jobs[0].attempts[0].state = STATE_ERROR;
+        build->jobs[0].attempts[0].reason = REASON_EXECUTOR_LOST;
+        assert_ok(store_build_update(world.store, build, &err), err);
+        build_free(build);
+        for (int i = 0; i < 500 && executor_running(world.executor) > 0; i++)
+                usleep(20000);
+        assert_nothing_left(&world);
+        assert_int_equal(heard.n_finished, 0);
+        world_close(&world);
+}
+
+TEST("closing within the first moments gives the job back")
+{
+        struct attempt_case job = {.scripts = {"echo never"}};
+        struct heard heard = {0};
+        struct world world;
+
+        world_open(&world, true, 0);
+        case_put(&world, &job);
+        listen_until(&world, &job, &heard, &heard.n_accepted, 1);
+        world_close(&world);
+        /* either it was given back, or its step had begun and the next process goes on with it */
+        world_open(&world, true, 0);
+        while (heard.n_finished + heard.n_returned == 0)
+                listen_until(&world, &job, &heard, &heard.seq, heard.seq + 1);
+        assert_int_equal(heard.n_finished + heard.n_returned, 1);
         assert_nothing_left(&world);
         world_close(&world);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scoped.h"
 #include "base/str.h"
 #include "domain/order.h"
 #include "ports/engine.h"
@@ -262,4 +263,12 @@ void cause_of_deadline(struct cause *ret, const struct order *order)
 
         add_seconds(&text, order->timeout_ms);
         cause_set(ret, STATE_TIMEOUT, REASON_TIMEOUT, text.data);
+}
+
+void cause_of_absence(struct cause *ret, int64_t orphan_max_ms)
+{
+        scoped_text char *text = text_format("the executor was away for longer than %lld s",
+                                             (long long)(orphan_max_ms / 1000));
+
+        cause_set(ret, STATE_ERROR, REASON_EXECUTOR_LOST, text);
 }

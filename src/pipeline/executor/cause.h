@@ -5,6 +5,7 @@
  * Pure: values in, values out. The sentences carry the figures of the order's limits.
  */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "domain/build.h"
 
@@ -38,6 +39,9 @@ void cause_of_job(struct cause *ret, const struct order *order, const struct ste
 void cause_of_sandbox(struct cause *ret, const struct order *order, const struct sandbox_end *end);
 /** cause_of_deadline() - argon-step did not keep the job's time limit, we did */
 void cause_of_deadline(struct cause *ret, const struct order *order);
+
+/** cause_of_absence() - no executor was there for so long that argon-step gave up */
+void cause_of_absence(struct cause *ret, int64_t orphan_max_ms);
 
 /** str_add_size() - "512 MiB", "1.5 GiB", "100 bytes" */
 void str_add_size(struct str *str, int64_t bytes);

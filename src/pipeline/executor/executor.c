@@ -313,6 +313,11 @@ static bool recover_at_last(struct executor *executor)
         return false;
 }
 
+static int64_t beat_every(const struct executor *executor)
+{
+        return executor->options.beat_ms ? executor->options.beat_ms : EXECUTOR_BEAT_MS;
+}
+
 static void *keep(void *data)
 {
         struct executor *executor = data;
@@ -321,7 +326,7 @@ static void *keep(void *data)
         if (!recover_at_last(executor))
                 return NULL;
         beat(executor); /* at once: adopted jobs were not beaten for since the process before */
-        beat_at = clock_ms() + EXECUTOR_BEAT_MS;
+        beat_at = clock_ms() + beat_every(executor);
         for (;;) {
                 bool stopping, changed, look;
 
@@ -336,7 +341,7 @@ static void *keep(void *data)
                         return NULL;
                 if (clock_ms() >= beat_at) {
                         beat(executor);
-                        beat_at = clock_ms() + EXECUTOR_BEAT_MS;
+                        beat_at = clock_ms() + beat_every(executor);
                 } else if (look) {
                         look_at_builds(executor);
                 } else if (changed) {
@@ -449,7 +454,7 @@ static int make_place(struct executor *executor, struct error *err)
 
         executor->work = fs_path(options->data, "work");
         executor->control = fs_path(options->data, "jobs");
-        executor->spool = fs_path(options->data, "spool");
+        executor->spool = fs_path(options->data, "spool/jobs");
         if (fs_mkdirs(executor->work, 0700, err) < 0 ||
             fs_mkdirs(executor->control, 0700, err) < 0 ||
             fs_mkdirs(executor->spool, 0700, err) < 0)

@@ -4,10 +4,10 @@
  * reads their orders from the store and runs each in a slot
  *
  * Owns the leases it holds, its row in the registry, and everything under DATA/work (workspaces),
- * DATA/jobs (control folders) and DATA/spool (outboxes). A message is acknowledged as soon as the
- * lease is claimed; from then on the lease and the spool carry the job over a restart: at its start
- * an executor finds the sandboxes and leases of the process before and goes on with them, removes
- * what has no lease, and only then takes new work.
+ * DATA/jobs (control folders) and DATA/spool/jobs (outboxes). A message is acknowledged as soon as
+ * the lease is claimed; from then on the lease and the spool carry the job over a restart: at its
+ * start an executor finds the sandboxes and leases of the process before and goes on with them,
+ * removes what has no lease, and only then takes new work.
  *
  * Threads: one per slot, one that keeps (recovery, then a beat every EXECUTOR_BEAT_MS while jobs
  * run; nothing while idle), one that listens for cancels.
@@ -26,10 +26,10 @@ struct store;
 
 /**
  * struct executor_options - borrowed for the life of the executor
- * @data: folder; @name: for people (host and instance); @version: of argon, or NULL
+ * @data: folder, absolute; @name: for people (host and instance)
  * @labels: comma separated, what this executor offers; "" for none
  * @log_max, @orphan_max_ms: 0: their defaults
- * @grace_ms: how long executor_close() lets running jobs end
+ * @grace_ms: how long executor_close() lets running jobs end; @beat_ms: 0: EXECUTOR_BEAT_MS
  */
 struct executor_options {
         const char *data;
@@ -43,6 +43,7 @@ struct executor_options {
         int64_t log_max;
         int64_t orphan_max_ms;
         int64_t grace_ms;
+        int64_t beat_ms;
 };
 
 /** executor_open() - starts its threads; recovery goes on behind it */

@@ -502,6 +502,12 @@ int64_t log_cut_dropped(struct log_cut *cut)
         return dropped;
 }
 
+void log_cut_skip(struct log_cut *cut, int64_t n)
+{
+        cut->seq += n;
+        cut->line += n;
+}
+
 int64_t log_cut_lines(const struct log_cut *cut)
 {
         return cut->line - 1;

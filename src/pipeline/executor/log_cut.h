@@ -76,6 +76,9 @@ void log_cut_tail_begin(struct log_cut *cut, int step);
 /** log_cut_tail() - append its last lines, newlines between */
 void log_cut_tail(const struct log_cut *cut, struct str *ret);
 
+/** log_cut_skip() - the numbers of entries and lines go on after n: what came before is unknown */
+void log_cut_skip(struct log_cut *cut, int64_t n);
+
 /** log_cut_save() - append all of it to the state, for log_cut_load() on a new cutter */
 void log_cut_save(struct log_cut *cut, struct str *ret);
 void log_cut_load(struct log_cut *cut, struct unpack *from);

@@ -3,7 +3,8 @@
  * run - what the parts of job_run() share; private to them
  *
  * job_run.c goes through the phases, run_events.c turns events of argon-step into log and results,
- * run_follow.c waits, run_plan.c makes the plan. All of it belongs to the thread of job_run().
+ * run_prepare.c makes the sandbox, run_plan.c the plan, run_follow.c waits, run_end.c tells the end
+ * and cleans up. All of it belongs to the thread of job_run().
  */
 #include <stdbool.h>
 
@@ -23,6 +24,7 @@ struct watch;
  * struct run
  * @dirty: something was given to the sink since the last commit
  * @broken: the sink could not commit: leave everything as it is
+ * @away_ms: for how long no process followed the running job before this one
  * @asked: we told argon-step to stop (cancel, kill or deadline)
  */
 struct run {
@@ -39,11 +41,15 @@ struct run {
         char *id_prefix;
         struct str unmasked; /* lines about values that are too short to mask */
         uint64_t read;       /* offset after the last event */
+        int64_t away_ms;
         bool dirty;
         bool broken;
         bool asked;
         struct error *err;
 };
+
+int run_begin(struct run *run, const struct job_options *options, struct error *err);
+void run_done(struct run *run);
 
 /** run_at() - ms since the attempt began */
 int64_t run_at(const struct run *run);
@@ -56,6 +62,21 @@ void run_event(struct run *run, enum log_severity severity, const char *message,
 void run_result(struct run *run, struct job_result *result);
 /** run_commit() - make what was said durable, then acknowledge; sets run->broken on failure */
 void run_commit(struct run *run);
+
+/** run_judge() - the verdict stands; the text is copied */
+void run_judge(struct run *run, enum state state, enum reason reason, const char *text);
+/** run_open_channel() - unless it is open; with the plan. Elsewhere (remote) the sandbox must run.
+ */
+int run_open_channel(struct run *run, struct error *err);
+
+/** run_prepare() - up to the start; a failure is judged, a stop leaves the phase at PREPARING */
+void run_prepare(struct run *run);
+/** run_finish() - tell the verdict */
+void run_finish(struct run *run);
+/** run_give_back() - tell that nothing of it began */
+void run_give_back(struct run *run);
+/** run_clean_up() - nothing of it is left; @ended: it was not given back or abandoned */
+void run_clean_up(struct run *run, bool ended);
 
 /** run_handle() - one event of argon-step; Return: -ERROR_INVALID when it cannot be true */
 int run_handle(struct run *run, const struct step_event *event, struct error *err);

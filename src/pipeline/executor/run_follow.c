@@ -50,13 +50,6 @@ struct follow {
         struct sandbox_end end;
 };
 
-static void judge(struct run *run, enum state state, enum reason reason, const char *text)
-{
-        cause_set(&run->state.verdict, state, reason, text);
-        run->state.phase = RUN_PHASE_JUDGED;
-        run->dirty = true;
-}
-
 static void ask_to_stop(struct follow *follow, int64_t now)
 {
         follow->run->asked = true;
@@ -118,6 +111,8 @@ static void judge_ended(struct follow *follow)
                 cause_set(&run->state.verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE,
                           "argon-step did not connect: the sandbox does not run it, or cannot "
                           "reach its control folder");
+        else if (run->away_ms >= run->options->orphan_max_ms && run->away_ms > 0)
+                cause_of_absence(&run->state.verdict, run->options->orphan_max_ms);
         else if (run->asked)
                 cause_set(&run->state.verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
         else
@@ -243,12 +238,12 @@ static void take_event(struct follow *follow, const struct step_event *event)
         struct error err;
 
         if (run_handle(run, event, &err) < 0)
-                judge(run, STATE_ERROR, REASON_INTERNAL, err.text);
+                run_judge(run, STATE_ERROR, REASON_INTERNAL, err.text);
         else if (run->state.phase == RUN_PHASE_JUDGED)
                 correct_verdict(follow);
         follow->dropped += log_cut_dropped(run->cut);
         if (event->type == STEP_FRAME_OUTPUT && FAILPOINT("executor.mid_log"))
-                judge(run, STATE_ERROR, REASON_INTERNAL, "failpoint executor.mid_log");
+                run_judge(run, STATE_ERROR, REASON_INTERNAL, "failpoint executor.mid_log");
 }
 
 static void take_failure(struct follow *follow, int result, const struct error *err)
@@ -261,7 +256,7 @@ static void take_failure(struct follow *follow, int result, const struct error *
                 attach_again(follow);
                 return;
         }
-        judge(run, STATE_ERROR, REASON_INTERNAL, err->text);
+        run_judge(run, STATE_ERROR, REASON_INTERNAL, err->text);
 }
 
 static void turn(struct follow *follow)
@@ -324,7 +319,7 @@ enum run_followed run_follow(struct run *run)
         struct error err;
 
         if (open_wake(&follow, &err) < 0)
-                judge(run, STATE_ERROR, REASON_INTERNAL, err.text);
+                run_judge(run, STATE_ERROR, REASON_INTERNAL, err.text);
         else
                 cancel_again(&follow, now);
         while (run->state.phase == RUN_PHASE_RUNNING && !run->broken) {
