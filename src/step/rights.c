@@ -34,8 +34,12 @@
 #define BPF_IF_AT_LEAST 0x35
 #define BPF_IF_ABOVE 0x25
 #define BPF_RETURN 0x06
+#define BPF_IF_EQUAL 0x15
 #define IO_URING_FIRST 425
 #define IO_URING_LAST 427
+#define FIRST_ARGUMENT 16    /* of the call, in what the filter sees */
+#define FAMILY_CIPHERS 38    /* AF_ALG */
+#define FAMILY_HYPERVISOR 40 /* AF_VSOCK */
 
 struct bpf_step {
         uint16_t code;
@@ -114,13 +118,17 @@ int rights_supervisor(const struct step_plan *plan, struct error *err)
 }
 
 /*
- * io_uring has been the way out of more than one sandbox, and Docker's own filter leaves it open
- * up to version 24.
+ * What Docker's own filter leaves open up to versions 22 to 24: io_uring, which has been the way
+ * out of more than one sandbox, and sockets to the hypervisor.
  */
-static int close_io_uring(struct error *err)
+static int close_calls(struct error *err)
 {
         static const struct bpf_step steps[] = {
                 {BPF_LOAD_WORD, 0, 0, 0}, /* the number of the call */
+                {BPF_IF_EQUAL, 0, 3, SYS_socket},
+                {BPF_LOAD_WORD, 0, 0, FIRST_ARGUMENT},
+                {BPF_IF_EQUAL, 3, 0, FAMILY_CIPHERS},
+                {BPF_IF_EQUAL, 2, 3, FAMILY_HYPERVISOR},
                 {BPF_IF_AT_LEAST, 0, 2, IO_URING_FIRST},
                 {BPF_IF_ABOVE, 1, 0, IO_URING_LAST},
                 {BPF_RETURN, 0, 0, SECCOMP_EPERM},
@@ -148,7 +156,7 @@ static int give_up_all(struct error *err)
         if (words[0].permitted || words[1].permitted || words[0].inheritable ||
             words[1].inheritable)
                 return error_set(err, ERROR_DENIED, "capabilities are left");
-        return close_io_uring(err);
+        return close_calls(err);
 }
 
 int rights_step(const struct step_plan *plan, struct error *err)

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "base/process.h"
@@ -376,6 +377,64 @@ TEST("what an image says of entrypoint, user, volumes and health is taken or lef
         after = RUN("sh", "-c", "docker volume ls -q | wc -l");
         assert_string_equal(volumes, after);
         DO("docker", "rmi", "argon-test:odd");
+}
+
+/* A server of its own on this folder, which makes a slot and a container and is then killed. */
+static void be_killed(const char *folder)
+{
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                struct engine_options options = fixture.options;
+                struct engine *engine = NULL;
+                struct sandbox *sandbox = NULL;
+                scoped_text char *why = NULL;
+                struct sandbox_spec spec = {.build_id = "b",
+                                            .job_id = folder + 5,
+                                            .attempt = 1,
+                                            .token = "token",
+                                            .control = folder,
+                                            .workspace = folder};
+
+                options.data = folder;
+                if (engine_open(&engine, &why, adapters, 1, "docker", &options, NULL) < 0 ||
+                    engine_create(engine, &sandbox, &spec, NULL) < 0)
+                        _exit(1);
+                raise(SIGKILL);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+}
+
+TEST("what a killed server left is taken away once its folder of data is gone")
+{
+        char folder[] = "/tmp/argon-killed-XXXXXX";
+        struct error err = {0};
+        scoped_text char *path = NULL;
+        scoped_text char *script = NULL;
+        scoped_text char *before = NULL;
+        scoped_text char *kept = NULL;
+        scoped_text char *after = NULL;
+        scoped_str struct str id = STR_INIT;
+
+        assert_non_null(mkdtemp(folder));
+        be_killed(folder);
+        path = text_format("%s/engine/id", folder);
+        assert_ok(str_read_file(&id, path, 64, &err), err);
+        script = text_format("{ docker ps -a --filter label=argon.data=%s -q; "
+                             "docker network ls --filter label=argon.data=%s -q; "
+                             "iptables -S INPUT | grep ar%s; } | wc -l",
+                             id.data, id.data, id.data + strlen(id.data) - 8);
+        before = RUN("sh", "-c", script);
+        assert_string_equal(before, "5"); /* pause, job; network; two rules */
+        engine_close(open_engine());
+        kept = RUN("sh", "-c", script);
+        assert_string_equal(kept, "5"); /* the folder is there: it may come back */
+        assert_ok(fs_remove_tree(folder, &err), err);
+        engine_close(open_engine());
+        after = RUN("sh", "-c", script);
+        assert_string_equal(after, "0");
 }
 
 TEST("nothing of all that is left over")

@@ -309,14 +309,20 @@ TEST("nothing of the host lies open to a job, in either profile")
         }
 }
 
-/* The lines of a probe that must not be there, but for what is known and allowed. */
-static int count_done(const char *output, const char *allowed)
+/* What Docker's own filter leaves open: both up to versions 22 to 24. */
+static bool is_known(const char *line)
+{
+        return text_starts(line, "DONE io_uring_setup\n") ||
+               text_starts(line, "DONE socket to the hypervisor\n");
+}
+
+/* How many attempts of a probe were not refused, but for what is known. */
+static int count_done(const char *output, bool some_are_known)
 {
         int count = 0;
 
         for (const char *at = output; (at = strstr(at, "DONE ")); at += 5)
-                if (!allowed || strncmp(at, allowed, strlen(allowed)) != 0)
-                        count++;
+                count += !(some_are_known && is_known(at));
         return count;
 }
 
@@ -343,10 +349,7 @@ TEST("a program that tries every way out finds none, in either profile")
                 assert_true(talk.ended);
                 assert_int_equal(talk.exit_code, 0);
                 assert_non_null(strstr(talk.output.data, "end\n"));
-                /* Docker's own filter leaves io_uring open up to version 24 */
-                assert_int_equal(count_done(talk.output.data,
-                                            is("docker") && !strict ? "DONE io_uring_setup" : NULL),
-                                 0);
+                assert_int_equal(count_done(talk.output.data, is("docker") && !strict), 0);
                 job_done(&job);
         }
 }

@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #define NEW_CGROUP 0x02000000
+#define AF_ALG_ 38
+#define AF_VSOCK_ 40
 #define CALL(...) syscall(__VA_ARGS__)
 
 static void tell(const char *what, long result)
@@ -257,6 +259,8 @@ static void sockets(void)
         tell("packet socket", socket(AF_PACKET, SOCK_RAW, 0));
         tell("raw socket", socket(AF_INET, SOCK_RAW, 1));
         tell("key socket", socket(AF_KEY, SOCK_RAW, 2));
+        tell("socket of the kernel's ciphers", socket(AF_ALG_, SOCK_SEQPACKET, 0));
+        tell("socket to the hypervisor", socket(AF_VSOCK_, SOCK_STREAM, 0));
 }
 
 int main(void)

@@ -36,6 +36,8 @@ static void docker_free(struct docker *docker)
         pthread_mutex_destroy(&docker->lock);
         free(docker->data);
         free(docker->data_id);
+        free(docker->place);
+        free(docker->daemon);
         free(docker->step);
         free(docker->pause_image);
         free(docker->default_image);
@@ -171,11 +173,16 @@ static int learn(struct docker *docker, const char *step_binary, struct error *e
         if (result == 0)
                 result = data_id_read(&docker->data_id, docker->id8, docker->data, err);
         if (result == 0)
+                result = docker_place_read(docker, err);
+        docker->daemon = text_copy(json_text_or(info, "ID", ""));
+        if (result == 0)
                 result = docker_pause_ensure(docker, step_binary, err);
         if (result == 0)
                 result = docker_probe(docker, &docker->info.remote, &docker->quota, err);
         if (result < 0)
                 return result;
+        if (!docker->info.remote)
+                docker_orphans_clear(docker);
         docker->version = text_format("docker %s", json_text_or(info, "ServerVersion", "?"));
         docker->info.name = "docker";
         docker->info.version = docker->version;

@@ -138,7 +138,7 @@ static json_t *labels_of(const struct docker *docker, const struct sandbox_spec 
 {
         json_t *labels = json_object();
 
-        json_set_text(labels, "argon.data", docker->data_id);
+        docker_label(docker, labels);
         json_set_text(labels, "argon.build", spec->build_id);
         json_set_text(labels, "argon.job", spec->job_id);
         json_object_set_new(labels, "argon.attempt", json_sprintf("%d", spec->attempt));

@@ -34,13 +34,13 @@ static const struct rule rules[] = {
         {"ip6tables", "INPUT", {"-j", "REJECT"}, true},
 };
 
-void docker_bridge_prefix(const struct docker *docker, char ret[16])
+void docker_bridge_prefix(const char *id8, char ret[16])
 {
-        snprintf(ret, 16, "ar%s", docker->id8);
+        snprintf(ret, 16, "ar%s", id8);
 }
 
-static int run_rule(const struct docker *docker, const struct rule *rule, const char *action,
-                    int *ret_code, struct error *err)
+static int run_rule(const char *id8, const struct rule *rule, const char *action, int *ret_code,
+                    struct error *err)
 {
         char bridges[17];
         char prefix[16];
@@ -56,7 +56,7 @@ static int run_rule(const struct docker *docker, const struct rule *rule, const 
                 .cancel_fd = -1,
         };
 
-        docker_bridge_prefix(docker, prefix);
+        docker_bridge_prefix(id8, prefix);
         snprintf(bridges, sizeof(bridges), "%s+", prefix);
         for (size_t i = 0; i < 8 && rule->words[i]; i++)
                 argv[n++] = rule->words[i];
@@ -91,9 +91,9 @@ int docker_firewall_ensure(struct docker *docker, struct error *err)
                 struct error why = {0};
                 int code = -1;
 
-                if (run_rule(docker, &rules[i], "-C", &code, NULL) == 0 || code == 0)
+                if (run_rule(docker->id8, &rules[i], "-C", &code, NULL) == 0 || code == 0)
                         continue;
-                if (run_rule(docker, &rules[i], "-I", &code, &why) == 0 || rules[i].optional)
+                if (run_rule(docker->id8, &rules[i], "-I", &code, &why) == 0 || rules[i].optional)
                         continue;
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "close this machine's ports to the jobs: %s", why.text);
@@ -101,10 +101,10 @@ int docker_firewall_ensure(struct docker *docker, struct error *err)
         return 0;
 }
 
-void docker_firewall_clear(struct docker *docker)
+void docker_firewall_clear(const char *id8)
 {
         int code;
 
         for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-                run_rule(docker, &rules[i], "-D", &code, NULL);
+                run_rule(id8, &rules[i], "-D", &code, NULL);
 }

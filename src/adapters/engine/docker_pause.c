@@ -125,26 +125,22 @@ int docker_pause_ensure(struct docker *docker, const char *step_binary, struct e
         return result < 0 ? error_wrap(err, "make the image of the pause container") : 0;
 }
 
-/* A container that is made, never started. Return: 0, -kind. */
-static int create_probe(struct docker *docker, char **ret_id, const char *folder, bool quota,
+/* A container that is made, never started. */
+static int create_probe(struct docker *docker, const char *name, const char *folder, bool quota,
                         struct error *err)
 {
-        scoped(json) json_t *body = json_pack(
-                "{s:s, s:[s, s], s:{s:s}, s:{s:[{s:s,s:s,s:s,s:b}], s:s}}", "Image",
-                docker->pause_image, "Entrypoint", "/argon-step", "--pause", "Labels", "argon.data",
-                docker->data_id, "HostConfig", "Mounts", "Type", "bind", "Source", folder, "Target",
-                "/probe", "ReadOnly", 1, "NetworkMode", "none");
-        scoped(json) json_t *answer = NULL;
-        int result;
+        scoped_text char *path = text_format("/containers/create?name=%s", name);
+        scoped(json) json_t *body =
+                json_pack("{s:s, s:[s, s], s:{s:s}, s:{s:[{s:s,s:s,s:s,s:b}], s:s}}", "Image",
+                          docker->pause_image, "Entrypoint", "/argon-step", "--pause", "Labels",
+                          "argon.pause", "probe", "HostConfig", "Mounts", "Type", "bind", "Source",
+                          folder, "Target", "/probe", "ReadOnly", 1, "NetworkMode", "none");
 
+        docker_label(docker, json_object_get(body, "Labels"));
         if (quota)
                 json_object_set_new(json_object_get(body, "HostConfig"), "StorageOpt",
                                     json_pack("{s:s}", "size", PROBE_QUOTA));
-        result = docker_post(docker->api, &answer, "/containers/create", body, err);
-        if (result < 0)
-                return result;
-        *ret_id = text_copy(json_text_or(answer, "Id", ""));
-        return 0;
+        return docker_post(docker->api, NULL, path, body, err);
 }
 
 static int keep_some(void *data, const char *bytes, size_t n)
@@ -157,9 +153,9 @@ static int keep_some(void *data, const char *bytes, size_t n)
 }
 
 /* Whether the nonce can be read through the mount. */
-static bool sees_nonce(struct docker *docker, const char *id, const char *nonce)
+static bool sees_nonce(struct docker *docker, const char *name, const char *nonce)
 {
-        scoped_text char *path = text_format("/containers/%s/archive?path=/probe/nonce", id);
+        scoped_text char *path = text_format("/containers/%s/archive?path=/probe/nonce", name);
         struct docker_request request = DOCKER_REQUEST_INIT;
         scoped_str struct str archive = STR_INIT;
 
@@ -171,11 +167,11 @@ static bool sees_nonce(struct docker *docker, const char *id, const char *nonce)
         return memmem(archive.data, archive.len, nonce, strlen(nonce)) != NULL;
 }
 
-int docker_probe(struct docker *docker, bool *ret_remote, bool *ret_quota, struct error *err)
+static int try_daemon(struct docker *docker, bool *ret_remote, bool *ret_quota, struct error *err)
 {
         scoped_text char *folder = text_format("%s/engine/probe", docker->data);
         scoped_text char *file = fs_path(folder, "nonce");
-        scoped_text char *id = NULL;
+        scoped_text char *name = text_format("argon-%s-probe", docker->id8);
         char nonce[65];
         struct error why = {0};
         int result;
@@ -184,17 +180,55 @@ int docker_probe(struct docker *docker, bool *ret_remote, bool *ret_quota, struc
         if (fs_mkdirs(folder, 0755, err) < 0 ||
             fs_write_atomic(file, nonce, strlen(nonce), 0644, err) < 0)
                 return -ERROR_UNAVAILABLE;
-        result = create_probe(docker, &id, folder, true, &why);
+        result = docker_remove_container(docker, name, err); /* of one that was killed here */
+        if (result < 0)
+                return result;
+        result = create_probe(docker, name, folder, true, &why);
         *ret_quota = result == 0;
         if (result < 0)
-                result = create_probe(docker, &id, folder, false, &why);
+                result = create_probe(docker, name, folder, false, &why);
         if (result == -ERROR_INVALID && strstr(why.text, "bind source path does not exist")) {
                 *ret_remote = true;
                 return 0;
         }
         if (result < 0)
                 return error_set(err, why.kind, "try out the daemon: %s", why.text);
-        *ret_remote = !sees_nonce(docker, id, nonce);
+        *ret_remote = !sees_nonce(docker, name, nonce);
         unlink(file);
-        return docker_remove_container(docker, id, err);
+        return docker_remove_container(docker, name, err);
+}
+
+/* What was found out holds for this daemon as long as we look at the files from the same place. */
+static bool recall(const struct docker *docker, const char *path, bool *ret_quota)
+{
+        scoped_str struct str text = STR_INIT;
+        scoped(json) json_t *json = NULL;
+
+        if (str_read_file(&text, path, ARCHIVE_MAX, NULL) < 0 ||
+            json_parse(&json, text.data, text.len, ARCHIVE_MAX, NULL) < 0 || !*docker->daemon ||
+            strcmp(json_text_or(json, "daemon", ""), docker->daemon) != 0 ||
+            strcmp(json_text_or(json, "place", ""), docker->place) != 0)
+                return false;
+        *ret_quota = json_bool_or(json, "quota", false);
+        return true;
+}
+
+int docker_probe(struct docker *docker, bool *ret_remote, bool *ret_quota, struct error *err)
+{
+        scoped_text char *path = text_format("%s/engine/daemon.json", docker->data);
+        scoped(json) json_t *json = json_object();
+        scoped_str struct str text = STR_INIT;
+        int result;
+
+        *ret_remote = false;
+        if (recall(docker, path, ret_quota))
+                return 0;
+        result = try_daemon(docker, ret_remote, ret_quota, err);
+        if (result < 0 || *ret_remote)
+                return result;
+        json_set_text(json, "daemon", docker->daemon);
+        json_set_text(json, "place", docker->place);
+        json_set_bool(json, "quota", *ret_quota);
+        str_add_json(&text, json);
+        return fs_write_atomic(path, text.data, text.len, 0644, err);
 }

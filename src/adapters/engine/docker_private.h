@@ -21,6 +21,8 @@ struct docker_slot {
 /**
  * struct docker - one daemon, as one server uses it
  * @data_id: of the data folder, kept in it; @id8: the end of it
+ * @place: this boot and this view of the file system; with @data it says whose a container is
+ * @daemon: its own id
  * @step: argon-step where the daemon sees it; @pause_image: argon-step as an image
  * @missing: one sentence per line; @firewall: rules of iptables can be set
  * @quota: the daemon can limit a container's writable layer
@@ -35,6 +37,8 @@ struct docker {
         int n_slots;
         char *data;
         char *data_id;
+        char *place;
+        char *daemon;
         char id8[DATA_ID8];
         char *step;
         char *pause_image;
@@ -90,14 +94,24 @@ int docker_slot_ensure(struct docker *docker, int slot, char **ret_pause, struct
 /** docker_slots_clear() - take away slots that no container has joined */
 void docker_slots_clear(struct docker *docker);
 
+/* docker_orphan.c */
+/** docker_place_read() - fill docker->place */
+int docker_place_read(struct docker *docker, struct error *err);
+/** docker_label() - what every container and network of ours carries */
+void docker_label(const struct docker *docker, json_t *labels);
+/** docker_orphans_clear() - take away what servers left that were killed and whose folder of data
+ *  is gone; jobs that run stay */
+void docker_orphans_clear(struct docker *docker);
+
 /* docker_firewall.c */
 /** docker_firewall_possible() - Return: whether rules can be set; *ret_why: a view, why not */
 bool docker_firewall_possible(const char **ret_why);
 /** docker_firewall_ensure() - have the rules for all slots of this server */
 int docker_firewall_ensure(struct docker *docker, struct error *err);
-void docker_firewall_clear(struct docker *docker);
-/** docker_bridge_prefix() - how names of our bridges begin; room for 16 bytes */
-void docker_bridge_prefix(const struct docker *docker, char ret[16]);
+/** docker_firewall_clear() - remove those of a server, ours or one that is gone */
+void docker_firewall_clear(const char *id8);
+/** docker_bridge_prefix() - how names of a server's bridges begin; room for 16 bytes */
+void docker_bridge_prefix(const char *id8, char ret[16]);
 
 /* docker_attach.c */
 int docker_attach(struct engine *engine, struct sandbox *sandbox, int *ret_fd, struct error *err);

@@ -28,12 +28,13 @@ static int ensure_network(struct docker *docker, const char *name, int slot, str
 
         if (result != -ERROR_NOT_FOUND)
                 return result;
-        docker_bridge_prefix(docker, prefix);
+        docker_bridge_prefix(docker->id8, prefix);
         bridge = text_format("%ss%d", prefix, slot);
-        body = json_pack("{s:s, s:s, s:b, s:{s:s, s:s}, s:{s:s, s:s}}", "Name", name, "Driver",
-                         "bridge", "CheckDuplicate", 1, "Options", "com.docker.network.bridge.name",
-                         bridge, "com.docker.network.bridge.enable_icc", "false", "Labels",
-                         "argon.data", docker->data_id, "argon.pause", "1");
+        body = json_pack("{s:s, s:s, s:b, s:{s:s, s:s}, s:{s:s}}", "Name", name, "Driver", "bridge",
+                         "CheckDuplicate", 1, "Options", "com.docker.network.bridge.name", bridge,
+                         "com.docker.network.bridge.enable_icc", "false", "Labels", "argon.pause",
+                         "1");
+        docker_label(docker, json_object_get(body, "Labels"));
         result = docker_post(docker->api, NULL, "/networks/create", body, err);
         if (result == -ERROR_CONFLICT) /* made by a request that was repeated */
                 return 0;
@@ -56,8 +57,9 @@ static int create_pause(struct docker *docker, char **ret, const char *name, con
         json_set_text(body, "Hostname", "argon");
         json_object_set_new(body, "Entrypoint", json_pack("[s, s]", "/argon-step", "--pause"));
         json_object_set_new(body, "Labels",
-                            json_pack("{s:s, s:s, s:o}", "argon.data", docker->data_id,
-                                      "argon.pause", "1", "argon.slot", json_sprintf("%d", slot)));
+                            json_pack("{s:s, s:o}", "argon.pause", "1", "argon.slot",
+                                      json_sprintf("%d", slot)));
+        docker_label(docker, json_object_get(body, "Labels"));
         json_object_set_new(body, "HostConfig",
                             json_pack("{s:s, s:[s], s:[s], s:b, s:I, s:i, s:{s:s}, s:{s:s}}",
                                       "NetworkMode", network, "CapDrop", "ALL", "SecurityOpt",
@@ -186,5 +188,5 @@ void docker_slots_clear(struct docker *docker)
                 docker_delete(docker->api, path, NULL); /* one that is in use stays */
         }
         if (!kept && docker->firewall && json_array_size(networks) > 0)
-                docker_firewall_clear(docker);
+                docker_firewall_clear(docker->id8);
 }

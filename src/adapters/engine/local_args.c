@@ -24,7 +24,8 @@
 #define UID_COUNT 128
 #define SHM_SIZE "268435456"
 #define ROOT_SIZE "16777216"
-#define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PATH_DEFAULT \
+        "/home/ci/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const top_folders[] = {"/usr",   "/bin",   "/sbin",   "/lib",
                                           "/lib32", "/lib64", "/libx32", "/opt"};
@@ -208,6 +209,9 @@ static void add_environment(struct local_args *args)
         add3(args, "--setenv", "USER", "ci");
         add3(args, "--setenv", "LOGNAME", "ci");
         add3(args, "--setenv", "LANG", "C.UTF-8");
+        /* Debian's pip refuses to install beside its own packages; here it can only install into
+         * the job's own HOME */
+        add3(args, "--setenv", "PIP_BREAK_SYSTEM_PACKAGES", "1");
 }
 
 void local_args_sandbox(struct local_args *args, const struct local *local, const char *private,
