@@ -9,8 +9,8 @@
  * relies on a transaction that spans two calls. struct store may be shared by threads.
  *
  * Who writes what (one owner each): deliveries the webhook, outcomes, builds and
- * orders the orchestrator, leases and executors the executor, log entries the logger, the ledger
- * the notifier.
+ * orders the orchestrator, leases and executors the executor (the orchestrator claims a lease only
+ * to withdraw an attempt that nobody has taken), log entries the logger, the ledger the notifier.
  *
  * Texts in results live as long as the result's arena or as the comment says.
  */
@@ -367,8 +367,8 @@ static inline int store_build_previous_state(struct store *store, char ret[16], 
         return store->ops->build_previous_state(store, ret, repo, branch, before_number, err);
 }
 
-/** store_order_put() - what an attempt is to do; the same key again is success and changes nothing
- */
+/** store_order_put() - what an attempt is to do; the same key again is success and changes nothing.
+ *  Attempt 0 of a build's id holds the pipeline file that the build was planned from. */
 static inline int store_order_put(struct store *store, const char *job_id, int attempt,
                                   const char *json, size_t n, struct error *err)
 {

@@ -19,7 +19,7 @@ struct forge;
 struct sqlite_files;
 struct store;
 
-#define RIG_WAIT_MS 20000
+#define RIG_WAIT_MS 30000
 
 struct rig {
         char folder[64];

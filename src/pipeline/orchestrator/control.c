@@ -45,8 +45,10 @@ static int do_request(struct orchestrator *o, struct control_request *request, s
         int result;
 
         if (request->kind == CONTROL_RUN)
-                return manual_begin(o, request->id, request->repo, request->ref, request->who, err);
-        result = change_build(o, request->build_id, changes[request->kind], request, err);
+                result = manual_begin(o, request->id, request->repo, request->ref, request->who,
+                                      err);
+        else
+                result = change_build(o, request->build_id, changes[request->kind], request, err);
         if (result < 0 && result != -ERROR_UNAVAILABLE)
                 return refuse(request, err);
         return result;

@@ -34,6 +34,7 @@
 
 #define SWAPS_MAX 20
 #define FAILURE_WAIT_MS 1000
+#define CHEAP_PASS_MS 5
 /* An executor that was not seen for so long is no longer counted on. */
 #define EXECUTOR_AGE_MAX_MS (24 * 3600 * 1000LL)
 
@@ -44,7 +45,8 @@ DEFINE_FREEP(names, const char **, free)
 struct dispatcher {
         struct orchestrator *o;
         struct watch *watch;
-        char *last; /* the repository that had the last turn */
+        char *last;            /* the repository that had the last turn */
+        int64_t missing_since; /* when the queue was first seen short of a message; 0: it is not */
 
         /* of the pass under way */
         int64_t now;
@@ -90,6 +92,20 @@ static void count_attempts(struct dispatcher *d, size_t *ret_unclaimed)
         }
 }
 
+/* Fewer messages than attempts that nobody has taken: one is lost. It must stay so for a while,
+ * because an executor takes a message and claims its attempt one after the other. */
+static void judge_queue(struct dispatcher *d, int64_t messages, size_t unclaimed)
+{
+        if (messages >= (int64_t)unclaimed)
+                d->missing_since = 0;
+        else if (!d->missing_since)
+                d->missing_since = d->now;
+        d->dispatch_lost =
+                d->missing_since && d->now - d->missing_since >= d->o->options.reissue_ms / 2;
+}
+
+/* The depth is asked before the leases: who claims in between is then counted as a message too
+ * many, never as one too few. */
 static int look_around(struct dispatcher *d, struct error *err)
 {
         struct store *store = d->o->options.store;
@@ -102,15 +118,15 @@ static int look_around(struct dispatcher *d, struct error *err)
 
         if (result < 0 || d->page.n == 0)
                 return result;
-        result = store_leases(store, &leases, &n, NULL, err);
+        result = bus_depth(d->o->options.bus, QUEUE_SANDBOX, &ready, &unsettled, err);
+        if (result == 0)
+                result = store_leases(store, &leases, &n, NULL, err);
         if (result < 0)
                 return result;
         d->now = clock_ms();
         watch_leases(d->watch, leases, n, d->now);
         count_attempts(d, &unclaimed);
-        if (unclaimed && bus_depth(d->o->options.bus, QUEUE_SANDBOX, &ready, &unsettled, err) < 0)
-                return -ERROR_UNAVAILABLE;
-        d->dispatch_lost = ready + unsettled < (int64_t)unclaimed;
+        judge_queue(d, ready + unsettled, unclaimed);
         return 0;
 }
 
@@ -380,7 +396,9 @@ void *dispatch_main(void *data)
         wait_for_work(d.o, true);
         while (!atomic_load(&d.o->stopped)) {
                 struct error err = {0};
+                int64_t began = clock_ms();
                 int result = pass(&d, &err);
+                int64_t took = clock_ms() - began;
 
                 if (result < 0) {
                         if (failures++ == 0)
@@ -394,6 +412,9 @@ void *dispatch_main(void *data)
                 if (d.again)
                         orchestrator_kick(d.o);
                 d.again = false;
+                /* with many builds a look is dear: never more than half of the time for looking */
+                if (took >= CHEAP_PASS_MS)
+                        orchestrator_wait(d.o, took);
                 wait_for_work(d.o, result > 0);
         }
         watch_free(d.watch);

@@ -40,28 +40,59 @@ static const char *branch_of(const char *ref)
         return ref;
 }
 
+static bool is_repo_char(char c)
+{
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '.' || c == '_' || c == '-';
+}
+
+/* owner/name, as it stands in addresses of pages */
+static bool is_repo(const char *text)
+{
+        const char *slash = strchr(text, '/');
+
+        if (!slash || slash == text || !slash[1] || text[0] == '-' || text[0] == '.')
+                return false;
+        for (const char *at = text; *at; at++) {
+                if (at != slash && !is_repo_char(*at))
+                        return false;
+        }
+        return true;
+}
+
+/* The last two parts of a URL's path. */
+static const char *repo_of_url(struct build *build, const char *url)
+{
+        size_t n = strlen(url);
+        size_t from;
+        int slashes = 0;
+
+        while (n && url[n - 1] == '/')
+                n--;
+        if (n > 4 && memcmp(url + n - 4, ".git", 4) == 0)
+                n -= 4;
+        for (from = n; from > 0; from--) {
+                if ((url[from - 1] == '/' || url[from - 1] == ':') && ++slashes == 2)
+                        break;
+        }
+        return arena_copy_n(build->arena, url + from, n - from);
+}
+
 /* The repository's address is that of its newest build; a new one is looked for at GitHub. */
 static void fill_clone_url(struct orchestrator *o, struct build *build, const char *repo)
 {
         struct build_filter filter = {.repo = repo, .limit = 1};
         struct build_page page = {0};
-        struct error ignored;
 
         if (strstr(repo, "://")) {
-                const char *path = strstr(repo, "://") + 3;
-                const char *name = strchr(path, '/') ? strchr(path, '/') + 1 : path;
-                size_t n = strlen(name);
-
                 build->clone_url = arena_copy(build->arena, repo);
-                if (text_ends(name, ".git"))
-                        n -= 4;
-                build->repo = arena_copy_n(build->arena, name, n);
+                build->repo = repo_of_url(build, repo);
                 return;
         }
         build->repo = arena_copy(build->arena, repo);
         build->clone_url = build_text(build, "https://github.com/%s.git", repo);
         build->forge = "github";
-        if (store_builds(o->options.store, &page, &filter, &ignored) < 0)
+        if (store_builds(o->options.store, &page, &filter, NULL) < 0)
                 return;
         if (page.n) {
                 build->clone_url = arena_copy(build->arena, page.builds[0]->clone_url);
@@ -80,6 +111,10 @@ int manual_begin(struct orchestrator *o, const char *request_id, const char *rep
         id_new(id);
         build->id = arena_copy(build->arena, id);
         fill_clone_url(o, build, repo);
+        if (!is_repo(build->repo))
+                return error_set(err, ERROR_INVALID,
+                                 "'%.100s' is not a repository; write owner/name or a clone URL",
+                                 repo);
         build->ref = is_commit(ref) ? "" : arena_copy(build->arena, ref);
         build->commit = is_commit(ref) ? arena_copy(build->arena, ref) : "";
         build->branch = arena_copy(build->arena, branch_of(build->ref));

@@ -472,6 +472,7 @@ TEST("what people start by hand becomes a build, also when there is nothing to r
         rig_git(&rig, (const char *const[]){"branch", "empty", NULL});
         rig_ask(&rig, CONTROL_RUN, rig.url, "main");
         dispatch_free(rig_take(&rig));
+        rig_ask(&rig, CONTROL_RUN, "../../etc/passwd", "main"); /* refused */
         rig_ask(&rig, CONTROL_RUN, rig.url, "no-such-branch");
         rig_ask(&rig, CONTROL_RUN, rig.url, "");
         dispatch_free(rig_take(&rig));
@@ -486,6 +487,7 @@ TEST("what people start by hand becomes a build, also when there is nothing to r
         assert_string_equal(page.builds[2]->branch, "main");
         assert_string_equal(page.builds[2]->commit, commit);
         assert_string_equal(page.builds[2]->pusher, "dev1");
+        assert_true(text_ends(page.builds[2]->repo, "/repository"));
         build_page_done(&page);
         orchestrator_close(orchestrator);
         rig_close(&rig);

@@ -34,7 +34,11 @@
 /* The stored form of a file of PIPELINE_FILE_BYTES_MAX in which every byte is escaped. */
 #define STORED_FILE_BYTES_MAX (6 * PIPELINE_FILE_BYTES_MAX + 1024)
 
+/* Programs cost more than anything else here, so the names of the top folder are asked for once
+ * and tell which file to read and what kind of project it is. */
 struct blobs {
+        struct str names;
+        bool listed;
         struct str first;
         struct str second;
         const char *name; /* of the one that exists */
@@ -99,13 +103,32 @@ static int fetch(struct orchestrator *o, struct build *build, struct error *err)
         return 1;
 }
 
+static bool has_line(const char *lines, const char *name)
+{
+        size_t n = strlen(name);
+
+        while (*lines) {
+                size_t len = strcspn(lines, "\n");
+
+                if (len == n && memcmp(lines, name, n) == 0)
+                        return true;
+                lines += len + (lines[len] == '\n');
+        }
+        return false;
+}
+
 /* Return: 1 it is there, 0 it is not, 2 the build ended as an error. */
-static int read_one(struct orchestrator *o, struct build *build, const char *name, struct str *ret)
+static int read_one(struct orchestrator *o, struct build *build, const struct blobs *blobs,
+                    const char *name, struct str *ret)
 {
         struct forge_source source = source_of(build);
         struct error why = {0};
-        int result = forge_read_blob(o->options.forge, &source, name, PIPELINE_FILE_BYTES_MAX, ret,
-                                     &why);
+        int result;
+
+        if (blobs->listed && !has_line(blobs->names.data, name))
+                return 0;
+        result = forge_read_blob(o->options.forge, &source, name, PIPELINE_FILE_BYTES_MAX, ret,
+                                 &why);
 
         if (result == 0)
                 return 1;
@@ -125,9 +148,13 @@ static int read_one(struct orchestrator *o, struct build *build, const char *nam
 /* Return: 1 read, 0 there is none, 2 the build ended as an error. */
 static int read_file(struct orchestrator *o, struct build *build, struct blobs *blobs)
 {
-        int first = read_one(o, build, PIPELINE_FILE_NAME, &blobs->first);
-        int second = first == 2 ? 0 : read_one(o, build, OTHER_FILE_NAME, &blobs->second);
+        struct forge_source source = source_of(build);
+        int first;
+        int second;
 
+        blobs->listed = forge_list_root(o->options.forge, &source, &blobs->names, NULL) == 0;
+        first = read_one(o, build, blobs, PIPELINE_FILE_NAME, &blobs->first);
+        second = first == 2 ? 0 : read_one(o, build, blobs, OTHER_FILE_NAME, &blobs->second);
         if (first == 2 || second == 2)
                 return 2;
         if (first && second) {
@@ -155,24 +182,23 @@ static const char *text_else(struct build *build, const char *text, const char *
 }
 
 /* What the commit itself says fills what the event left open. */
-static void read_commit(struct orchestrator *o, struct build *build)
+static void read_commit(struct orchestrator *o, struct build *build, const struct blobs *blobs)
 {
         struct forge_source source = source_of(build);
         struct forge_commit commit = {0};
-        struct str names = STR_INIT;
-        struct error ignored;
 
-        if (forge_commit(o->options.forge, &source, &commit, &ignored) == 0) {
-                build->message = text_else(build, build->message, commit.message);
-                build->author = text_else(build, build->author, commit.author);
-                build->author_email = text_else(build, build->author_email, commit.author_email);
-                build->committer_email =
-                        text_else(build, build->committer_email, commit.committer_email);
-                forge_commit_done(&commit);
-        }
-        if (forge_list_root(o->options.forge, &source, &names, &ignored) == 0)
-                build->project_type = plan_project_type(names.data);
-        str_done(&names);
+        if (blobs->listed)
+                build->project_type = plan_project_type(blobs->names.data);
+        if (build->message[0] && build->author[0] && build->author_email[0] &&
+            build->committer_email[0])
+                return;
+        if (forge_commit(o->options.forge, &source, &commit, NULL) < 0)
+                return;
+        build->message = text_else(build, build->message, commit.message);
+        build->author = text_else(build, build->author, commit.author);
+        build->author_email = text_else(build, build->author_email, commit.author_email);
+        build->committer_email = text_else(build, build->committer_email, commit.committer_email);
+        forge_commit_done(&commit);
 }
 
 static void fail_with_findings(struct build *build, const struct findings *findings)
@@ -254,7 +280,7 @@ static int plan(struct orchestrator *o, struct build *build, const struct blobs 
 
 int source_read(struct orchestrator *o, struct build *build, struct error *err)
 {
-        struct blobs blobs = {.first = STR_INIT, .second = STR_INIT};
+        struct blobs blobs = {.names = STR_INIT, .first = STR_INIT, .second = STR_INIT};
         int result = fetch(o, build, err);
 
         if (result == 1)
@@ -263,13 +289,14 @@ int source_read(struct orchestrator *o, struct build *build, struct error *err)
                 return result;
         result = read_file(o, build, &blobs);
         if (result != 0)
-                read_commit(o, build);
+                read_commit(o, build, &blobs);
         if (result == 0)
                 result = SOURCE_NO_FILE;
         else if (result == 2)
                 result = SOURCE_READ;
         else
                 result = plan(o, build, &blobs, err);
+        str_done(&blobs.names);
         str_done(&blobs.first);
         str_done(&blobs.second);
         return result;
