@@ -454,6 +454,28 @@ def test_a_backup_of_a_running_server_restores_into_an_empty_folder(server, repo
     assert done.returncode == 2 and not (tmp_path / "x" / "argon.db").exists()
 
 
+def test_bytes_of_any_kind_do_not_break_the_log(server, repository):
+    one = server()
+    push(one, repository({".runnerci.yml": """\
+version: 1
+jobs:
+  odd:
+    image: x
+    steps:
+      - run: |
+          printf 'nul \\000 bad \\377 end\\n'
+          head -c 9000000 /dev/zero | tr '\\0' '\\1'; echo
+          echo last
+"""}))
+    build = one.wait_build()
+    assert build["state"] == "success", build
+    done = subprocess.run([ARGON, "logs", "1/odd/1"], env=one.environment, cwd=one.folder,
+                          capture_output=True, check=True)
+    assert done.stdout.startswith("nul \ufffd bad \ufffd end\n".encode())
+    assert done.stdout.endswith(b"last\n") and done.stdout.count(b"\x01") == 9000000
+    assert one.command("logs", "-f", "1/odd/1").returncode == 0
+
+
 def test_output_into_a_full_disk_is_not_success(built):
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([ARGON, "builds"], env=built.environment, stdout=full,

@@ -17,6 +17,7 @@
 
 #define LOG_LINES 1000
 #define LOGS_LIMIT 100
+#define WINDOW_BYTES_MAX (8 * 1024 * 1024)
 
 static void add_line(struct str *str, const struct log_line *line)
 {
@@ -92,7 +93,8 @@ enum http_result logs_window(struct http_request *request, void *data)
                 http_reply_error(request, &err);
                 return HTTP_DONE;
         }
-        for (size_t i = 0; i < window.n; i++)
+        /* a window that was cut short is still a window: who asks goes on behind its last line */
+        for (size_t i = 0; i < window.n && text.len < WINDOW_BYTES_MAX; i++)
                 add_line(&text, &window.lines[i]);
         may_wait = may_wait && window.n == 0 && !window.ended;
         log_window_done(&window);

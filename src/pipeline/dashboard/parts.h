@@ -52,7 +52,7 @@ bool query_body(struct http_request *request, json_t **ret);
 void reply_json(struct http_request *request, int status, json_t *json);
 /** page_allowed() - whether the request has the token, by Bearer or Basic; else 401 was replied */
 bool page_allowed(const struct dashboard *dashboard, struct http_request *request);
-/** add_utf8() - append n bytes with what is not UTF-8 shown as U+FFFD */
+/** add_utf8() - append n bytes with NUL and what is not UTF-8 shown as U+FFFD */
 void add_utf8(struct str *str, const char *bytes, size_t n);
 
 /* Handlers; data is the struct dashboard. */

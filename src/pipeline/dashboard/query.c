@@ -165,12 +165,12 @@ static size_t sequence(const char *bytes, size_t n)
 
 void add_utf8(struct str *str, const char *bytes, size_t n)
 {
-        if (utf8_valid(bytes, n)) {
+        if (utf8_valid(bytes, n) && !memchr(bytes, '\0', n)) {
                 str_add_bytes(str, bytes, n);
                 return;
         }
         while (n > 0) {
-                size_t length = sequence(bytes, n);
+                size_t length = *bytes ? sequence(bytes, n) : 0;
 
                 if (length)
                         str_add_bytes(str, bytes, length);
