@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.support.argon import ARGON, Server
+from tests.support.argon import ARGON, ROOT, Server
 from tests.support.forge import Repository, push
 
 THREE_JOBS = """\
@@ -123,6 +123,15 @@ def test_completions_know_every_command_and_option(alone, tmp_path):
     assert complete("argon", "logs", "--fo") == ["--follow"]
     assert "complete" in complete("argon", "restore", "comp")
     assert alone("completion", "tcsh").returncode == 2
+
+
+def test_pages_and_completions_are_installed(tmp_path):
+    subprocess.run([str(ROOT / "tools" / "install-pages.sh"), ARGON], check=True,
+                   env={**os.environ, "MESON_INSTALL_DESTDIR_PREFIX": str(tmp_path)})
+    for path in ("man/man1/argon.1", "man/man1/argon-builds.1", "man/man5/argon.conf.5",
+                 "bash-completion/completions/argon", "zsh/site-functions/_argon",
+                 "fish/vendor_completions.d/argon.fish"):
+        assert (tmp_path / "share" / path).stat().st_size > 100, path
 
 
 def test_what_is_mistyped_is_refused_with_what_was_meant(alone):
