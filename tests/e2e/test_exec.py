@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.support.argon import ARGON, wait_for
+from tests.support.argon import ARGON, ROOT, wait_for
 from tests.support.forge import Repository
 
 JOBS = """\
@@ -283,7 +283,10 @@ def test_lint_speaks_to_people_editors_and_machines(project):
     sarif = json.loads(project("lint", "--format", "sarif", "bad.yml", ".runnerci.yml").stdout)
     run = sarif["runs"][0]
     assert run["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] == 4
-    assert {run["results"][0]["ruleId"]} <= {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert run["results"][0]["ruleId"] in rules
+    page = (ROOT / "docs" / "reference" / "lint.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| `([a-z-]+)` \| [^|]+ \|$", page.split("## Rules")[1]) == rules
     with open(project.path / "bad.yml", encoding="utf-8") as file:
         assert project("lint", "-", "--stdin-filename", "x.yml", stdin=file).stdout.startswith("x.yml:4:5:")
     assert project("lint").returncode == 0
