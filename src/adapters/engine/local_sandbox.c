@@ -338,7 +338,7 @@ static int local_kill(struct engine *engine, struct sandbox *sandbox, struct err
 
 static int local_remove(struct engine *engine, struct sandbox *sandbox, struct error *err)
 {
-        static const char *const suffixes[] = {".status", ".err", "." DISK_MARK, ".json.new",
+        static const char *const suffixes[] = {".status", ".err", ("." DISK_MARK), ".json.new",
                                                ".json"};
         struct local *local = (struct local *)engine;
         struct local_sandbox *own = sandbox->adapter;
