@@ -1,9 +1,11 @@
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/contract/bus_help.h"
 
 #include "base/banned.h"
@@ -22,6 +24,20 @@ static void publish_until_killed(const struct bus_opener *opener, int to)
         }
 }
 
+/* Until the child is well under way, however slow the machine is. */
+static void wait_for_bytes(int from, int n)
+{
+        struct timespec slice = {0, 5 * 1000000};
+        int64_t until = clock_ms() + 30000;
+        int there = 0;
+
+        while (there < n && clock_ms() < until) {
+                nanosleep(&slice, NULL);
+                assert_int_equal(ioctl(from, FIONREAD, &there), 0);
+        }
+        assert_true(there >= n);
+}
+
 static int last_confirmed(int from)
 {
         int last = -1;
@@ -35,7 +51,7 @@ static int last_confirmed(int from)
 TEST("every confirmed message is there after the publisher was killed")
 {
         struct bus *bus = fresh(state);
-        struct timespec pause = {0, 200 * 1000000};
+        struct timespec pause = {0, 50 * 1000000};
         struct bus_consumer *consumer;
         struct bus_message message;
         struct error err;
@@ -50,6 +66,7 @@ TEST("every confirmed message is there after the publisher was killed")
         if (pid == 0)
                 publish_until_killed(the_opener(state), pipes[1]);
         close(pipes[1]);
+        wait_for_bytes(pipes[0], 10 * sizeof(int));
         nanosleep(&pause, NULL);
         kill(pid, SIGKILL);
         confirmed = last_confirmed(pipes[0]);
@@ -218,6 +235,7 @@ static int run_and_kill(const struct bus_opener *opener, char *known, int first,
         if (pid == 0)
                 work_until_killed(opener, pipes[1], first);
         close(pipes[1]);
+        wait_for_bytes(pipes[0], 10 * sizeof(struct told));
         nanosleep(&pause, NULL);
         kill(pid, SIGKILL);
         while (read(pipes[0], &told, sizeof(told)) == sizeof(told)) {
@@ -259,7 +277,7 @@ TEST("killed again and again in the middle of everything, nothing is lost and no
 
         done(state, bus);
         for (int i = 0; i < CRASHES; i++)
-                next = run_and_kill(the_opener(state), known, next, 60 + i * 13);
+                next = run_and_kill(the_opener(state), known, next, i * 13);
         bus = again(state);
         drain(bus, QUEUE, left);
         drain(bus, QUEUE ".dead", dead);

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "ports/bus.h"
 #include "tests/contract/bus_contract.h"
+#include "tests/contract/sqlite_plans.h"
 #include "tests/support/test.h"
 
 #include "base/banned.h"
@@ -49,14 +50,20 @@ int main(int argc, char **argv)
         struct sqlite_bus_folder self = {.folder = "/tmp/argon-bus-XXXXXX"};
         struct bus_opener opener = {
                 .clean = clean, .open = open_bus, .close = close_bus, .data = &self};
+        scoped_text char *state = NULL;
+        scoped_text char *logs = NULL;
         int failed;
 
         if (!mkdtemp(self.folder))
                 return 1;
+        state = fs_path(self.folder, "argon.db");
+        logs = fs_path(self.folder, "logs.db");
+        sqlite_plans_watch();
         if (argc > 1 && strcmp(argv[1], "crash") == 0)
                 failed = bus_crash_contract_run("killed bus on SQLite", &opener);
         else
                 failed = bus_contract_run("bus on SQLite", &opener);
+        failed += sqlite_plans_check((const char *const[]){state, logs, NULL});
         clean(&self);
         return failed;
 }

@@ -540,6 +540,8 @@ TEST("every build that was stored is there after its writer was killed, and numb
         if (pid == 0)
                 insert_until_killed(*state, pipes[1]);
         close(pipes[1]);
+        for (int i = 0; i < 10; i++) /* it is well under way then, however slow the machine is */
+                assert_int_equal(read(pipes[0], &last, sizeof(last)), sizeof(last));
         nanosleep(&pause, NULL);
         kill(pid, SIGKILL);
         while (read(pipes[0], &number, sizeof(number)) == sizeof(number))

@@ -345,7 +345,7 @@ static int read_previous(struct sqlite_conn *conn, void *data, struct error *err
         r = sqlite_query(conn, &stmt,
                          "SELECT state FROM build "
                          "WHERE repo_id = (SELECT id FROM repository WHERE name = ?) "
-                         "AND branch = ? AND number < ? "
+                         "AND branch = ? AND +number < ? "
                          "AND +state IN ('success', 'failed', 'error', 'timeout') "
                          "ORDER BY seq DESC LIMIT 1",
                          SQL_VALUES(SQL_TEXT(previous->repo), SQL_TEXT(previous->branch),
