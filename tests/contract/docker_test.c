@@ -361,6 +361,7 @@ TEST("what an image says of entrypoint, user, volumes and health is taken or lef
         struct sandbox_end end = {0};
         scoped_text char *volumes = NULL;
         scoped_text char *after = NULL;
+        scoped_text char *below = NULL;
 
         DO("sh", "-c",
            "id=$(docker create argon-test:base) && docker commit -c 'USER 1000:1000' "
@@ -370,8 +371,11 @@ TEST("what an image says of entrypoint, user, volumes and health is taken or lef
         volumes = RUN("sh", "-c", "docker volume ls -q | wc -l");
         job_init(&job);
         job.spec.image = "argon-test:odd";
+        below = text_format("%s/below", job.workspace); /* checked out by root */
+        assert_int_equal(mkdir(below, 0755), 0);
         job_run(&job, &talk, &end,
-                "id -u; pwd; echo $FROM_IMAGE; sleep 1.5; ls /tmp/sick 2>/dev/null; true");
+                "id -u; pwd; echo $FROM_IMAGE; touch below/x || echo no; sleep 1.5; ls /tmp/sick "
+                "2>/dev/null; true");
         assert_string_equal(talk.output.data, "1000\n/workspace\nyes\n");
         job_done(&job);
         after = RUN("sh", "-c", "docker volume ls -q | wc -l");

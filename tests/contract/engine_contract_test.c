@@ -129,6 +129,43 @@ TEST("after a restart a job is found again, by its labels, and goes on")
         assert_null(find_one(second, job.id, &n));
 }
 
+TEST("a job whose start was not written down any more is found all the same")
+{
+        struct job job;
+        struct error err = {0};
+        scoped_talk struct talk talk = {.output = STR_INIT};
+        struct sandbox *found;
+        scoped_text char *path = NULL;
+        scoped_str struct str record = STR_INIT;
+        char *at;
+        size_t n;
+        pid_t pid;
+        pid_t same;
+
+        if (!is("local")) /* others' daemons write it down themselves */
+                return;
+        job_init(&job);
+        job_create(&job);
+        job_start(&job, "sleep 1; echo on");
+        assert_ok(engine_peer(fixture.engine, job.sandbox, &pid, &err), err);
+        path = text_format("%s/engine/local/%s-1-%.12s.json", fixture.folder, job.id, job.token);
+        assert_ok(str_read_file(&record, path, 65536, &err), err);
+        at = strstr(record.data, "\"pid\":");
+        assert_non_null(at);
+        str_truncate(&record, (size_t)(at - record.data));
+        str_add(&record, "\"pid\":0,\"start\":0}");
+        assert_ok(fs_write_atomic(path, record.data, record.len, 0644, &err), err);
+        found = find_one(fixture.engine, job.id, &n);
+        assert_non_null(found);
+        assert_true(found->running);
+        assert_ok(engine_peer(fixture.engine, found, &same, &err), err);
+        assert_int_equal(pid, same);
+        assert_ok(talk_run(&talk, job.line, JOB_MS, &err), err);
+        assert_string_equal(talk.output.data, "on\n");
+        engine_sandbox_free(fixture.engine, found);
+        job_done(&job);
+}
+
 TEST("a job over its memory is ended for that")
 {
         struct job job;

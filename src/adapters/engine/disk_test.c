@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "adapters/engine/disk_watch.h"
+#include "adapters/engine/workspace.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
@@ -137,6 +138,30 @@ TEST("disk use counts blocks, several links in parts, and follows no link")
         used = disk_usage(folder) - base;
         assert_in_range(used, 1048576, 1048576 + 65536);
         assert_int_equal(disk_usage("/nonexistent"), 0);
+        assert_ok(fs_remove_tree(folder, &err), err);
+}
+
+TEST("a workspace is opened to everybody, without following links out of it")
+{
+        char folder[] = "/tmp/argon-open-XXXXXX";
+        struct error err = {0};
+        scoped_text char *make = NULL;
+        scoped_text char *look = NULL;
+        scoped_text char *modes = NULL;
+
+        assert_non_null(mkdtemp(folder));
+        make = text_format("cd %s && mkdir -m 0700 w w/d out && umask 077 && : >w/d/file && "
+                           ": >w/run && chmod 0700 w/run && : >out/kept && ln -s ../out w/link && "
+                           "ln -s ../out/kept w/d/kept",
+                           folder);
+        free(shell(make, NULL));
+        free(take(make));
+        make = text_format("%s/w", folder);
+        assert_ok(workspace_open(make, &err), err);
+        look = text_format("cd %s && stat -c %%a w w/d w/d/file w/run out out/kept", folder);
+        modes = shell(look, NULL);
+        assert_string_equal(modes, "777\n777\n666\n777\n700\n600\n");
+        assert_true(workspace_open("/nonexistent", &err) < 0);
         assert_ok(fs_remove_tree(folder, &err), err);
 }
 

@@ -12,6 +12,7 @@
 
 #include "adapters/engine/disk_watch.h"
 #include "adapters/engine/docker_api.h"
+#include "adapters/engine/workspace.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
@@ -42,46 +43,71 @@ static int judge_start(struct error *why, struct error *err)
         return error_set(err, kind, "start the container: %s", why->text);
 }
 
+static const json_t *labels_of(const json_t *found)
+{
+        return json_object_get(json_object_get(found, "Config"), "Labels");
+}
+
 /*
  * With a read-only root there are volumes to unpack into, whose own mode docker leaves as it is
  * (0755 of root): argon-step, which begins as root there, opens the workspace to the steps' user.
  */
-static int bring_in(struct docker *docker, const struct sandbox *sandbox, struct error *err)
+static int bring_in(struct docker *docker, const json_t *found, const char *id, struct error *err)
 {
-        scoped(json) json_t *state = NULL;
-        const json_t *labels;
-        bool volumes;
-        int result = docker_inspect(docker, &state, sandbox->id, err);
+        bool volumes = json_bool_or(json_object_get(found, "HostConfig"), "ReadonlyRootfs", false);
+        int result =
+                docker_put(docker, id, volumes ? "/argon" : "/",
+                           volumes ? "argon-step" : "argon/argon-step", docker->step, false, err);
 
         if (result < 0)
-                return result;
-        labels = json_object_get(json_object_get(state, "Config"), "Labels");
-        volumes = json_bool_or(json_object_get(state, "HostConfig"), "ReadonlyRootfs", false);
-        result = docker_put(docker, sandbox->id, volumes ? "/argon" : "/",
-                            volumes ? "argon-step" : "argon/argon-step", docker->step, false, err);
-        if (result < 0)
                 return error_wrap(err, "bring in argon-step");
-        result = docker_put(docker, sandbox->id, volumes ? "/workspace" : "/",
-                            volumes ? "." : "workspace",
-                            json_text_or(labels, "argon.workspace", ""), true, err);
+        result = docker_put(docker, id, volumes ? "/workspace" : "/", volumes ? "." : "workspace",
+                            json_text_or(labels_of(found), "argon.workspace", ""), true, err);
         return result < 0 ? error_wrap(err, "bring in the workspace") : 0;
 }
+
+/*
+ * An image may say that it runs as a user other than root, who must own what was checked out. Only
+ * the image knows the number behind a name; everybody may write the workspace then.
+ */
+static int hand_over(const json_t *found, struct error *err)
+{
+        const char *user = json_text_or(json_object_get(found, "Config"), "User", "");
+        const char *workspace = json_text_or(labels_of(found), "argon.workspace", "");
+        const char *colon = strchr(user, ':');
+        scoped_text char *name = text_format("%.*s", (int)strcspn(user, ":"), user);
+        int64_t uid;
+        int64_t gid;
+
+        if (!*name || !strcmp(name, "root") || !strcmp(name, "0"))
+                return 0;
+        if (geteuid() != 0 || parse_int(&uid, name, 1, UINT32_MAX - 1, NULL) < 0)
+                return workspace_open(workspace, err);
+        if (!colon || parse_int(&gid, colon + 1, 0, UINT32_MAX - 1, NULL) < 0)
+                gid = uid;
+        return workspace_give(workspace, (uid_t)uid, (gid_t)gid, err);
+}
+
+static void watch(struct docker *docker, const struct sandbox *sandbox, const json_t *found);
 
 int docker_start(struct engine *engine, struct sandbox *sandbox, struct error *err)
 {
         struct docker *docker = (struct docker *)engine;
         scoped_text char *path = text_format("/containers/%s/start", sandbox->id);
+        scoped(json) json_t *found = NULL;
         struct error why = {0};
-        int result = 0;
+        int result = docker_inspect(docker, &found, sandbox->id, err);
 
-        if (docker->info.remote)
-                result = bring_in(docker, sandbox, err);
+        if (result == 0)
+                result = hand_over(found, err);
+        if (result == 0 && docker->info.remote)
+                result = bring_in(docker, found, sandbox->id, err);
         if (result < 0)
                 return result;
         if (docker_post(docker->api, NULL, path, NULL, &why) < 0)
                 return judge_start(&why, err);
         sandbox->running = true;
-        docker_watch(docker, sandbox);
+        watch(docker, sandbox, found);
         return 0;
 }
 
@@ -217,22 +243,25 @@ static char *layer_of(const struct docker *docker, const json_t *found)
         return text_copy(path);
 }
 
-void docker_watch(struct docker *docker, const struct sandbox *sandbox)
+static void watch(struct docker *docker, const struct sandbox *sandbox, const json_t *found)
 {
-        scoped(json) json_t *found = NULL;
-        scoped_text char *layer = NULL;
-        const json_t *labels;
+        const json_t *labels = labels_of(found);
+        scoped_text char *layer = layer_of(docker, found);
         int64_t limit;
 
-        if (docker_inspect(docker, &found, sandbox->id, NULL) < 0)
-                return;
-        labels = json_object_get(json_object_get(found, "Config"), "Labels");
         if (parse_int(&limit, json_text_or(labels, "argon.disk", "0"), 1, INT64_MAX, NULL) < 0)
                 return;
-        layer = layer_of(docker, found);
         disk_watch_add(docker->watch, sandbox->id, limit,
                        docker->info.remote ? NULL : json_text_or(labels, "argon.workspace", NULL),
                        layer, sandbox->control);
+}
+
+void docker_watch(struct docker *docker, const struct sandbox *sandbox)
+{
+        scoped(json) json_t *found = NULL;
+
+        if (docker_inspect(docker, &found, sandbox->id, NULL) == 0)
+                watch(docker, sandbox, found);
 }
 
 /* The daemon counts the writable layer where we cannot. */

@@ -15,7 +15,8 @@
 
 #include "base/banned.h"
 
-#define PAUSE_MEMORY (INT64_C(16) << 20)
+/* argon-step needs next to nothing, but runc, which starts it, copies itself into this memory */
+#define PAUSE_MEMORY (INT64_C(64) << 20)
 #define PAUSE_PIDS 4
 
 static int ensure_network(struct docker *docker, const char *name, int slot, struct error *err)

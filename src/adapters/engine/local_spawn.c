@@ -7,7 +7,6 @@
  */
 #include "adapters/engine/local_private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "adapters/engine/local_seccomp.h"
+#include "adapters/engine/workspace.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
@@ -34,56 +34,6 @@
 #define FD_FIRST 3 /* of those that bwrap gets beside the standard ones */
 #define FD_COUNT 4
 #define FD_HIGH 16
-#define DEPTH_MAX 512
-
-/* Give a tree to the job's user, without following links. */
-static int give_tree(int folder, uid_t uid, int depth, struct error *err);
-
-static int give_entry(int folder, const char *name, uid_t uid, int depth, struct error *err)
-{
-        struct stat st;
-        scoped_fd int fd = -1;
-
-        if (fchownat(folder, name, uid, uid, AT_SYMLINK_NOFOLLOW) < 0 ||
-            fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return error_set_errno(err, "give '%s' to the job", name);
-        if (!S_ISDIR(st.st_mode))
-                return 0;
-        fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return error_set_errno(err, "open folder '%s'", name);
-        return give_tree(fd, uid, depth + 1, err);
-}
-
-static int give_tree(int folder, uid_t uid, int depth, struct error *err)
-{
-        int copy = fcntl(folder, F_DUPFD_CLOEXEC, 0);
-        DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-        struct dirent *entry;
-        int result = 0;
-
-        if (!dir || depth > DEPTH_MAX) {
-                if (dir)
-                        closedir(dir);
-                else if (copy >= 0)
-                        close(copy);
-                return error_set(err, ERROR_LIMIT, "the workspace cannot be given to the job");
-        }
-        while (result == 0 && (entry = readdir(dir)))
-                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-                        result = give_entry(folder, entry->d_name, uid, depth, err);
-        closedir(dir);
-        return result;
-}
-
-static int give_workspace(const char *workspace, uid_t uid, struct error *err)
-{
-        scoped_fd int fd = open(workspace, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-        if (fd < 0 || fchown(fd, uid, uid) < 0)
-                return error_set_errno(err, "give '%s' to the job", workspace);
-        return give_tree(fd, uid, 0, err);
-}
 
 static int write_file(const char *private, const char *name, const char *text, struct error *err)
 {
@@ -122,7 +72,7 @@ int local_prepare(const struct local *local, const char *private, const char *wo
                         return error_set_errno(err, "make '%s'", path);
         }
         if (workspace && local->root)
-                return give_workspace(workspace, uid, err);
+                return workspace_give(workspace, uid, gid, err);
         return 0;
 }
 
