@@ -130,7 +130,7 @@ struct exec_view {
         bool open_line; /* the last output has no end of line */
         int64_t begun_ms;
         char *block; /* as it is on the screen */
-        int *told; /* per job: what exec_view_change() has said */
+        int *told;   /* per job: what exec_view_change() has said */
 };
 
 void exec_view_init(struct exec_view *view, struct invocation *invocation,
