@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -728,6 +729,49 @@ TEST("a sandbox that is removed from outside ends the job in error")
         assert_int_equal(job.outcome.state, STATE_ERROR);
         assert_int_equal(job.outcome.reason, REASON_ENGINE_UNAVAILABLE);
         assert_non_null(strstr(job.told.results.data, "step_finished 0 error"));
+        case_done(&job);
+}
+
+TEST("untrusted code runs unprivileged in a workspace of its own, or not at all")
+{
+        const struct engine_info *info = engine_info(fixture.engine);
+        struct job_case job;
+
+        case_init(&job);
+        job.order->strict = true;
+        job.order->network_none = true;
+        case_step(&job, "cat hello.txt; echo changed > hello.txt; touch made; id -u; grep -E "
+                        "'CapEff|CapBnd|NoNewPrivs' /proc/self/status");
+        case_run(&job);
+        if (info->strict || info->strict_offline) {
+                assert_outcome(&job, STATE_SUCCESS, REASON_NONE, "");
+                assert_non_null(strstr(job.told.log.data, "CapEff:\t0000000000000000"));
+                assert_non_null(strstr(job.told.log.data, "NoNewPrivs:\t1"));
+                assert_null(strstr(job.told.log.data, "\n0\n")); /* not uid 0 */
+        } else {
+                assert_int_equal(job.outcome.state, STATE_ERROR);
+                assert_non_null(strstr(job.outcome.reason_text, "strict profile"));
+        }
+        case_done(&job);
+}
+
+TEST("output far beyond the log's limit costs no memory")
+{
+        struct job_case job;
+        struct rusage before, after;
+
+        case_init(&job);
+        job.options.log_max = 1000000;
+        job.told.keep_log = false;
+        case_step(&job, "yes 'a line that is repeated for ever' | head -c 1073741824");
+        getrusage(RUSAGE_SELF, &before);
+        case_run(&job);
+        getrusage(RUSAGE_SELF, &after);
+        assert_outcome(&job, STATE_SUCCESS, REASON_NONE, "");
+        assert_true(job.outcome.log_bytes < 1100000);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+        assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024);
+#endif
         case_done(&job);
 }
 

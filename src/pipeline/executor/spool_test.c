@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -408,6 +409,74 @@ TEST("a cancel ends the wait for room, and the group is kept all the same")
         assert_int_equal(spool_wait(spool, 10000, -1), 1);
         spool_close(spool);
         assert_int_equal(memory.n, 1);
+        close(fd);
+        unlink(path);
+        memory_done(&memory);
+}
+
+static void set_file_limit(rlim_t bytes)
+{
+        struct rlimit limit = {bytes, RLIM_INFINITY};
+
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void *make_space(void *data)
+{
+        struct timespec pause = {0, 300 * 1000000};
+
+        nanosleep(&pause, NULL);
+        set_file_limit(RLIM_INFINITY);
+        return NULL;
+}
+
+TEST("a full disk slows the writer until there is space again, and loses nothing")
+{
+        struct spool *spool;
+        pthread_t thread;
+        int64_t began = clock_ms();
+
+        signal(SIGXFSZ, SIG_IGN);
+        memory_init(&memory);
+        make_path();
+        spool = open_spool(0);
+        set_file_limit(6000);
+        assert_int_equal(pthread_create(&thread, NULL, make_space, NULL), 0);
+        for (int i = 1; i <= 50; i++) {
+                add_log(spool, i, "a line of some length, to fill what is left\n");
+                commit(spool, "state");
+        }
+        pthread_join(thread, NULL);
+        assert_true(clock_ms() - began >= 250);
+        assert_int_equal(spool_wait(spool, 10000, -1), 1);
+        spool_close(spool);
+        assert_int_equal(memory.n, 50);
+        for (size_t i = 0; i < 50; i++)
+                assert_int_equal(seq_of(i), (int64_t)i + 1);
+        unlink(path);
+        memory_done(&memory);
+}
+
+TEST("a cancel on a full disk is told, and what was not written goes with the next commit")
+{
+        struct spool *spool;
+        uint64_t one = 1;
+        int fd = eventfd(0, 0);
+        struct error err = {0};
+
+        memory_init(&memory);
+        make_path();
+        spool = open_spool(0);
+        assert_int_equal(write(fd, &one, sizeof(one)), (ssize_t)sizeof(one));
+        set_file_limit(4097);
+        add_log(spool, 1, "one\n");
+        assert_int_equal(spool_commit(spool, "s", 1, fd, &err), -ERROR_LIMIT);
+        set_file_limit(RLIM_INFINITY);
+        add_log(spool, 2, "two\n");
+        commit(spool, "t");
+        assert_int_equal(spool_wait(spool, 10000, -1), 1);
+        spool_close(spool);
+        assert_int_equal(memory.n, 2);
         close(fd);
         unlink(path);
         memory_done(&memory);
