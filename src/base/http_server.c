@@ -24,8 +24,10 @@
 
 #include "base/banned.h"
 
-#define CLOSE_MS 5000          /* how long running requests may take when the server closes */
-#define POOL_BYTES (32 * 1024) /* memory of one connection: head, and pieces of bodies */
+#define CLOSE_MS 5000 /* how long running requests may take when the server closes */
+/* Memory of one connection: head, and pieces of bodies. Above 32 KiB libmicrohttpd maps it, so that
+ * what a crowd took goes back when the crowd does. */
+#define POOL_BYTES (36 * 1024)
 #define BACKLOG 4096
 
 static void set_linger(struct http_request *request)
