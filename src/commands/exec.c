@@ -1,5 +1,6 @@
 #include "commands/exec.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -414,6 +415,8 @@ static int run_exec(struct invocation *invocation)
 
         if (code)
                 return code;
+        signal(SIGPIPE,
+               SIG_IGN); /* who reads our output may leave; the sandboxes are ours to remove */
         code = go(&exec, &err);
         if (code < 0)
                 code = invocation_fail(invocation, &err);

@@ -44,6 +44,7 @@ static void become(const struct order *order, const struct exec_input *input, co
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGINT, SIG_DFL);
+        signal(SIGPIPE, SIG_DFL);
         for (size_t i = 0; i < order->n_env; i++)
                 setenv(order->env[i].name, order->env[i].value, 1);
         for (size_t i = 0; i < input->n_secrets; i++)

@@ -195,6 +195,15 @@ def test_ctrl_c_stops_the_jobs_and_leaves_nothing(project):
     wait_for(lambda: not jobs_alive(project), 10, why="a sandbox is left")
 
 
+def test_a_reader_that_leaves_does_not_leave_a_sandbox_behind(project):
+    only(project, "echo begun; sleep 1; echo on; echo on; sleep 1; echo made > /tmp/x; exit 6")
+    process = start(project, "--exit-code=step")
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 6
+    wait_for(lambda: not jobs_alive(project), 10, why="a sandbox is left")
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(project):
     only(project, "echo begun; sleep 60")
     process = start(project)
