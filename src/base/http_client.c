@@ -278,6 +278,7 @@ static int wait_for_more(struct transfer *transfer, struct error *err)
 static int outcome(struct transfer *transfer, CURLcode code, struct error *err)
 {
         struct http_client *client = transfer->client;
+        long number = 0;
 
         if (transfer->caller_stops)
                 return error_set(err, ERROR_CANCELLED, "cancelled");
@@ -291,6 +292,10 @@ static int outcome(struct transfer *transfer, CURLcode code, struct error *err)
         if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
                 return error_set(err, ERROR_INVALID, "'%s' is not an http or https address",
                                  transfer->call->url);
+        if (code == CURLE_COULDNT_CONNECT && transfer->call->unix_socket)
+                client->curl.easy_getinfo(client->easy, CURLINFO_OS_ERRNO, &number);
+        if (number) /* curl would speak of a port */
+                return error_set(err, ERROR_UNAVAILABLE, "connect: %s", strerror((int)number));
         if (code != CURLE_OK)
                 return error_set(err, ERROR_UNAVAILABLE, "%s",
                                  client->text[0] ? client->text : client->curl.easy_strerror(code));

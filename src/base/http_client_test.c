@@ -199,6 +199,22 @@ TEST("an answer comes with its status and body, over one connection for several 
         assert_int_equal(server.accepted, 1);
 }
 
+TEST("a socket that is not there is named, with the system's own reason")
+{
+        struct error err = {0};
+        struct http_client *client = NULL;
+        struct http_call call = HTTP_CALL_INIT;
+        scoped_http_answer struct http_answer answer = HTTP_ANSWER_INIT;
+
+        call.url = "http://x/ok";
+        call.unix_socket = "/nonexistent/socket";
+        assert_ok(http_client_new(&client, &err), err);
+        assert_int_equal(http_call(client, &answer, &call, &err), -ERROR_UNAVAILABLE);
+        assert_non_null(strstr(err.text, "/nonexistent/socket"));
+        assert_non_null(strstr(err.text, "No such file or directory"));
+        http_client_free(client);
+}
+
 TEST("plain tcp works as well, and nobody listening is unavailable")
 {
         struct error err = {0};

@@ -425,7 +425,8 @@ TEST("typical tools work in a job")
                 "echo 'all: ; @echo made' >Makefile && git add . && git commit -qm one\n"
                 "git log --format=%s\n"
                 "make -s\n"
-                "python3 -c 'import ssl, tempfile; print(tempfile.gettempdir())'\n"
+                "python -c 'import ssl, tempfile; print(tempfile.gettempdir())'\n"
+                "echo ~ | grep -q /; touch ~/.rc\n"
                 "getent passwd $(id -u) >/dev/null && echo known\n"
                 "echo text | tr a-z A-Z; mktemp >/dev/null; : >/dev/null; ls /proc/self/fd "
                 ">/dev/null\n");

@@ -237,15 +237,21 @@ static int agree(struct docker_api *api, struct error *err)
 {
         struct docker_request request = DOCKER_REQUEST_INIT;
         scoped(json) json_t *version = NULL;
+        struct error why = {0};
         int64_t newest;
         int64_t oldest;
         int result;
 
         request.once = true;
         request.timeout_ms = FIRST_ANSWER_MS;
-        result = exchange(api, &version, "/version", &request, err);
+        result = exchange(api, &version, "/version", &request, &why);
         if (result < 0)
-                return result;
+                return error_set(err, why.kind, "no Docker daemon answers at %s (%s)%s",
+                                 api->socket ? api->socket : api->base, why.text,
+                                 strstr(why.text, "Permission denied")
+                                         ? "; the user needs to be in the group of the socket "
+                                           "(usermod -aG docker USER)"
+                                         : "");
         if (parse_version(&newest, json_text_or(version, "ApiVersion", ""), err) < 0 ||
             parse_version(&oldest, json_text_or(version, "MinAPIVersion", "1.0"), err) < 0)
                 return -ERROR_INVALID;

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "adapters/engine/local_seccomp.h"
 #include "adapters/engine/workspace.h"
@@ -45,6 +46,21 @@ static int write_file(const char *private, const char *name, const char *text, s
         return fs_write_all(fd, text, strlen(text), err);
 }
 
+/* Debian calls it python3 only; files written for an image of Python say python. */
+static int name_python(const char *private, struct error *err)
+{
+        scoped_text char *folder = fs_path(private, "home/.local/bin");
+        scoped_text char *link = fs_path(folder, "python");
+
+        if (access("/usr/bin/python", X_OK) == 0 || access("/usr/bin/python3", X_OK) < 0)
+                return 0;
+        if (fs_mkdirs(folder, 0755, err) < 0)
+                return -ERROR_UNAVAILABLE;
+        if (symlink("/usr/bin/python3", link) < 0 && errno != EEXIST)
+                return error_set_errno(err, "make '%s'", link);
+        return 0;
+}
+
 int local_prepare(const struct local *local, const char *private, const char *workspace, int slot,
                   struct error *err)
 {
@@ -59,6 +75,7 @@ int local_prepare(const struct local *local, const char *private, const char *wo
                                                "nobody:x:65534:65534:nobody:/nonexistent:"
                                                "/usr/sbin/nologin\n",
                                                uid, gid);
+        scoped_text char *home = fs_path(private, "home");
         scoped_text char *group = text_format("root:x:0:\nci:x:%u:\nnogroup:x:65534:\n", gid);
 
         if (fs_mkdirs(private, 0755, err) < 0 || write_file(private, "passwd", passwd, err) < 0 ||
@@ -71,6 +88,10 @@ int local_prepare(const struct local *local, const char *private, const char *wo
                     chmod(path, folders[i].mode) < 0 || (local->root && chown(path, uid, gid) < 0))
                         return error_set_errno(err, "make '%s'", path);
         }
+        if (name_python(private, err) < 0)
+                return -ERROR_UNAVAILABLE;
+        if (local->root && workspace_give(home, uid, gid, err) < 0)
+                return -ERROR_UNAVAILABLE;
         if (workspace && local->root)
                 return workspace_give(workspace, uid, gid, err);
         return 0;
