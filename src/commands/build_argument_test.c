@@ -7,6 +7,8 @@
 
 #include "tests/support/test.h"
 
+#include "base/banned.h"
+
 struct row {
         const char *text;
         enum build_argument_kind kind;
