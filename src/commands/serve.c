@@ -51,7 +51,6 @@
 #define DESCRIPTORS_RESERVED 256 /* files, databases, jobs: not for connections */
 #define ARENAS_MAX 2             /* of malloc: many would keep memory that nobody uses */
 #define HOST_NAME_SIZE 256
-#define METRICS_MAX 16
 
 struct serve {
         const struct serve_options *options;
@@ -76,7 +75,7 @@ struct serve {
         struct notifier *notifier;
         struct webhook *webhook;
         struct dashboard *dashboard;
-        struct dashboard_metric metrics[METRICS_MAX];
+        struct dashboard_metric *metrics;
         size_t n_metrics;
         struct http_route *routes;
         size_t n_routes;
@@ -263,49 +262,6 @@ static int open_notifier(struct serve *serve, struct error *err)
         return 0;
 }
 
-/* What is counted elsewhere and shown by /metrics. */
-
-#define WEBHOOK_READER(member)                    \
-        static int64_t read_##member(void *data)  \
-        {                                         \
-                struct webhook_stats stats = {0}; \
-                                                  \
-                webhook_stats(data, &stats);      \
-                return (int64_t)stats.member;     \
-        }
-WEBHOOK_READER(accepted)
-WEBHOOK_READER(ignored)
-WEBHOOK_READER(duplicates)
-WEBHOOK_READER(pings)
-WEBHOOK_READER(refused_signature)
-WEBHOOK_READER(refused_request)
-WEBHOOK_READER(unavailable)
-WEBHOOK_READER(published)
-WEBHOOK_READER(publish_failures)
-WEBHOOK_READER(bytes)
-
-#define DELIVERIES "argon_webhook_deliveries_total"
-#define DELIVERIES_HELP "Requests to /webhook, by what came of them."
-
-static const struct dashboard_metric webhook_metrics[] = {
-        {DELIVERIES, "result=\"accepted\"", "counter", DELIVERIES_HELP, read_accepted, NULL},
-        {DELIVERIES, "result=\"ignored\"", "counter", DELIVERIES_HELP, read_ignored, NULL},
-        {DELIVERIES, "result=\"duplicate\"", "counter", DELIVERIES_HELP, read_duplicates, NULL},
-        {DELIVERIES, "result=\"pong\"", "counter", DELIVERIES_HELP, read_pings, NULL},
-        {DELIVERIES, "result=\"bad_signature\"", "counter", DELIVERIES_HELP, read_refused_signature,
-         NULL},
-        {DELIVERIES, "result=\"bad_request\"", "counter", DELIVERIES_HELP, read_refused_request,
-         NULL},
-        {DELIVERIES, "result=\"unavailable\"", "counter", DELIVERIES_HELP, read_unavailable, NULL},
-        {"argon_webhook_published_total", "", "counter", "Deliveries handed to the orchestrator.",
-         read_published, NULL},
-        {"argon_webhook_publish_failures_total", "", "counter",
-         "Times that handing on had to be repeated.", read_publish_failures, NULL},
-        {"argon_webhook_bytes_total", "", "counter", "Bytes of request bodies.", read_bytes, NULL},
-};
-
-_Static_assert(sizeof(webhook_metrics) / sizeof(*webhook_metrics) <= METRICS_MAX, "room");
-
 static int open_http_services(struct serve *serve, struct error *err)
 {
         struct webhook_options webhook = {
@@ -318,16 +274,12 @@ static int open_http_services(struct serve *serve, struct error *err)
                 .store = serve->store,
                 .url = serve->options->url,
                 .token = serve->options->token,
-                .metrics = serve->metrics,
         };
 
         if (webhook_open(&serve->webhook, &webhook, err) < 0)
                 return error_wrap(err, "start the webhook");
-        for (size_t i = 0; i < sizeof(webhook_metrics) / sizeof(*webhook_metrics); i++) {
-                serve->metrics[i] = webhook_metrics[i];
-                serve->metrics[i].data = serve->webhook;
-                serve->n_metrics++;
-        }
+        serve->metrics = serve_metrics(serve->webhook, &serve->n_metrics);
+        dashboard.metrics = serve->metrics;
         serve->scratch = fs_path(serve->settings->data, "tmp");
         if (fs_remove_tree(serve->scratch, err) < 0 || fs_mkdirs(serve->scratch, 0700, err) < 0)
                 return error_wrap(err, "scratch folder");
@@ -429,6 +381,7 @@ static void close_all(struct serve *serve)
         if (serve->files)
                 sqlite_files_close(serve->files);
         free(serve->routes);
+        free(serve->metrics);
         free(serve->mirrors);
         free(serve->scratch);
         free(serve->from);

@@ -4,8 +4,10 @@
  */
 #include <stddef.h>
 
+struct dashboard_metric;
 struct error;
 struct settings;
+struct webhook;
 
 #define SERVE_LISTENERS_MAX 16
 
@@ -32,3 +34,6 @@ struct serve_options {
  * Return: 0 after a drain; -kind when something could not be opened.
  */
 int serve_run(const struct serve_options *options, struct error *err);
+
+/** serve_metrics() - what services count, for /metrics; the caller frees */
+struct dashboard_metric *serve_metrics(struct webhook *webhook, size_t *ret_n);
