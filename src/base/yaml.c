@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "base/yaml_text.h"
 
 #include "base/banned.h"
 
@@ -83,22 +84,6 @@ static struct yaml_place place_of(yaml_mark_t start, yaml_mark_t end)
 
         if (end.line == start.line && end.column > start.column)
                 place.width = (int)(end.column - start.column);
-        return place;
-}
-
-/* Where a byte stands: the last line break before it decides. */
-static struct yaml_place place_of_byte(const char *bytes, size_t at)
-{
-        struct yaml_place place = {1, 1, 1};
-
-        for (size_t i = 0; i < at; i++) {
-                if (bytes[i] == '\n') {
-                        place.line++;
-                        place.column = 1;
-                } else if (((unsigned char)bytes[i] & 0xc0) != 0x80) {
-                        place.column++;
-                }
-        }
         return place;
 }
 
@@ -444,154 +429,6 @@ static void on_event(struct composer *c, const yaml_event_t *event)
         }
 }
 
-/* --- syntax errors --- */
-
-static const char *line_start(const struct composer *c, int line)
-{
-        const char *at = c->bytes;
-        const char *end = c->bytes + c->size;
-
-        while (--line > 0 && at < end) {
-                const char *next = memchr(at, '\n', (size_t)(end - at));
-
-                at = next ? next + 1 : end;
-        }
-        return at;
-}
-
-/* Whether the line's indentation holds a tab; then its column, from 1, is returned, else 0. */
-static int tab_column(const struct composer *c, int line)
-{
-        const char *end = c->bytes + c->size;
-        const char *start = line_start(c, line);
-
-        for (const char *at = start; at < end && (*at == ' ' || *at == '\t'); at++) {
-                if (*at == '\t')
-                        return (int)(at - start) + 1;
-        }
-        return 0;
-}
-
-/* libyaml names what it met; what people did is mostly one of a few things. */
-static const struct {
-        const char *problem;
-        const char *message;
-        const char *hint;
-} translations[] = {
-        {"mapping values are not allowed in this context", "a colon is not allowed here",
-         "quote a value that holds \": \", and check the indentation of this line"},
-        {"could not find expected ':'", "a colon is missing after a key",
-         "write \"key: value\", and quote text that goes over several lines"},
-        {"did not find expected key", "this line does not fit the indentation of the lines above",
-         "keys of one map must begin in the same column"},
-        {"did not find expected '-' indicator", "an item of the list (\"- …\") is expected here",
-         "items of one list must begin in the same column"},
-        {"did not find expected ',' or ']'", "a list that begins with [ is not closed",
-         "put a comma between items and ] at the end"},
-        {"did not find expected ',' or '}'", "a map that begins with { is not closed",
-         "put a comma between entries and } at the end"},
-        {"found unexpected end of stream", "the file ends inside a quoted text",
-         "close the quotes"},
-        {"found character that cannot start any token",
-         "this character cannot stand at the beginning of a value", "put the value into quotes"},
-        {"found unknown escape character", "this escape does not exist in double quotes",
-         "write \\\\ for a backslash, or use single quotes"},
-        {"block sequence entries are not allowed in this context",
-         "a list (\"- …\") cannot begin here", "put it on a line of its own below the key"},
-        {"control characters are not allowed", "control characters are not allowed in the file",
-         ""},
-};
-
-static void syntax_error(struct composer *c)
-{
-        struct arena *arena = c->yaml->arena;
-        const yaml_parser_t *parser = &c->parser;
-        const char *text = parser->problem ? parser->problem : "the file cannot be read";
-        struct yaml_place place = place_of(parser->problem_mark, parser->problem_mark);
-        int tab = 0;
-
-        if (parser->error == YAML_READER_ERROR)
-                place = place_of_byte(c->bytes, parser->problem_offset < c->size
-                                                        ? parser->problem_offset
-                                                        : c->size);
-        else
-                tab = tab_column(c, place.line);
-        if (tab) {
-                place.column = tab;
-                stop(c, place, "tab", "a tab stands in the indentation",
-                     "YAML is indented with spaces only");
-                return;
-        }
-        for (size_t i = 0; i < sizeof(translations) / sizeof(*translations); i++) {
-                if (strcmp(translations[i].problem, text) == 0) {
-                        stop(c, place, "syntax", translations[i].message, translations[i].hint);
-                        return;
-                }
-        }
-        stop(c, place, "syntax",
-             parser->context ? arena_format(arena, "%s %s", parser->context, text)
-                             : arena_copy(arena, text),
-             "");
-}
-
-/* Where the first sequence stands that is not UTF-8, in bytes that hold one. */
-static size_t bad_byte(const char *bytes, size_t n)
-{
-        size_t at = 0;
-
-        for (;;) {
-                unsigned char lead = (unsigned char)bytes[at];
-                size_t step = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-
-                if (step > n - at || !utf8_valid(bytes + at, step))
-                        return at;
-                at += step;
-        }
-}
-
-/* A line that begins with %TAG; within a text it would be indented. */
-static const char *find_tag_directive(const char *bytes, size_t n)
-{
-        const char *found;
-
-        if (n >= 4 && memcmp(bytes, "%TAG", 4) == 0)
-                return bytes;
-        found = memmem(bytes, n, "\n%TAG", 5);
-        return found ? found + 1 : NULL;
-}
-
-/* What libyaml would take in another way than we mean, or complain about less clearly. */
-static bool bytes_are_text(struct composer *c)
-{
-        const char *nul = memchr(c->bytes, '\0', c->size);
-        const char *tag = find_tag_directive(c->bytes, c->size);
-
-        if (c->size > YAML_BYTES_MAX) {
-                stop(c, (struct yaml_place){1, 1, 1}, "too-large",
-                     arena_format(c->yaml->arena, "the file has more than %d KiB",
-                                  YAML_BYTES_MAX / 1024),
-                     "");
-        } else if (c->size >= 3 && memcmp(c->bytes, "\xef\xbb\xbf", 3) == 0) {
-                stop(c, (struct yaml_place){1, 1, 1}, "bom",
-                     "the file begins with a byte order mark", "save it as UTF-8 without BOM");
-        } else if (c->size >= 2 &&
-                   (memcmp(c->bytes, "\xff\xfe", 2) == 0 || memcmp(c->bytes, "\xfe\xff", 2) == 0)) {
-                stop(c, (struct yaml_place){1, 1, 1}, "encoding", "the file is UTF-16",
-                     "save it as UTF-8");
-        } else if (tag) {
-                /* libyaml compares each of them with all others */
-                stop(c, place_of_byte(c->bytes, (size_t)(tag - c->bytes)), "tag",
-                     "the directive %TAG is not supported", "take it out");
-        } else if (nul) {
-                stop(c, place_of_byte(c->bytes, (size_t)(nul - c->bytes)), "nul",
-                     "the file holds a NUL byte", "it must be text in UTF-8");
-        } else if (!utf8_valid(c->bytes, c->size)) {
-                stop(c, place_of_byte(c->bytes, bad_byte(c->bytes, c->size)), "encoding",
-                     "the file is not valid UTF-8 from here on", "save it as UTF-8");
-        }
-        return !c->stopped;
-}
-
 static void compose(struct composer *c)
 {
         if (!yaml_parser_initialize(&c->parser))
@@ -602,7 +439,10 @@ static void compose(struct composer *c)
                 yaml_event_t event;
 
                 if (!yaml_parser_parse(&c->parser, &event)) {
-                        syntax_error(c);
+                        struct yaml_problem found;
+
+                        yaml_text_syntax(c->yaml->arena, c->bytes, c->size, &c->parser, &found);
+                        stop(c, found.place, found.rule, found.message, found.hint);
                         break;
                 }
                 on_event(c, &event);
@@ -615,11 +455,14 @@ struct yaml *yaml_doc_parse(const char *bytes, size_t n)
 {
         struct arena *arena = arena_new();
         struct composer c = {.bytes = bytes, .size = n};
+        struct yaml_problem found;
 
         c.yaml = arena_alloc(arena, sizeof(*c.yaml));
         c.yaml->arena = arena;
-        if (bytes_are_text(&c))
+        if (yaml_text_check(arena, bytes, n, &found))
                 compose(&c);
+        else
+                stop(&c, found.place, found.rule, found.message, found.hint);
         free(c.anchors);
         return c.yaml;
 }
