@@ -17,6 +17,7 @@
 
 #define REMOVE_TRIES 5
 #define REMOVE_AGAIN_MS 500
+#define REMOVE_MAX_MS (10 * 60 * 1000) /* an engine that is away for longer is left alone */
 
 static void end_open_step(struct run *run)
 {
@@ -94,20 +95,34 @@ void run_give_back(struct run *run)
         run_commit(run);
 }
 
+/* Whether to give up on an engine that does not answer: somebody waits for this process to end. */
+static bool is_hurried(const struct run *run)
+{
+        enum job_stop_kind kind = job_stop_kind(run->options->stop);
+
+        return kind == JOB_STOP_DETACH || kind == JOB_STOP_KILL;
+}
+
 static void remove_sandbox(struct run *run)
 {
+        int64_t until = clock_ms() + REMOVE_MAX_MS;
         struct timespec pause = {0, REMOVE_AGAIN_MS * 1000000L};
         struct error err;
+        int tries = 0;
 
-        for (int i = 0; i < REMOVE_TRIES; i++) {
-                if (engine_remove(run->options->engine, run->sandbox, &err) == 0)
+        while (engine_remove(run->options->engine, run->sandbox, &err) < 0) {
+                bool away = err.kind == ERROR_UNAVAILABLE && clock_ms() < until;
+
+                if (++tries >= REMOVE_TRIES && (!away || is_hurried(run))) {
+                        /* the next look for sandboxes without a lease finds it */
+                        run_event(run, LOG_ERROR, "The sandbox cannot be removed",
+                                  (const char *const[][2]){{"container", run->sandbox->id},
+                                                           {"error", err.text}},
+                                  2);
                         return;
+                }
                 nanosleep(&pause, NULL);
         }
-        /* the next look for sandboxes without a lease finds it */
-        run_event(run, LOG_ERROR, "The sandbox cannot be removed",
-                  (const char *const[][2]){{"container", run->sandbox->id}, {"error", err.text}},
-                  2);
 }
 
 static void remove_folder(struct run *run, const char *path)

@@ -33,7 +33,8 @@
  * @wake: epoll of the stop handle and the watch
  * @peer_at: when to ask for the peer, INT64_MAX: known; @connect_by: when argon-step must be there
  * @stop_at: when to send STOP; @kill_at: when to end it by the engine; INT64_MAX: not
- * @late: the deadline passed; @silent: it never connected; @ended: the watch said so
+ * @late: the deadline passed; @silent: it did not connect in time; @heard: it is or was there;
+ * @ended: the watch said so
  */
 struct follow {
         struct run *run;
@@ -46,6 +47,7 @@ struct follow {
         enum job_stop_kind stop;
         bool late;
         bool silent;
+        bool heard;
         bool ended;
         struct sandbox_end end;
 };
@@ -100,6 +102,16 @@ static void cancel_again(struct follow *follow, int64_t now)
         follow->stop_at = now + JOB_CANCEL_MAX_MS;
 }
 
+static void judge_unheard(struct run *run, const struct sandbox_end *end)
+{
+        scoped_text char *text =
+                text_format("the sandbox ended before argon-step connected (exit code %d): this "
+                            "image, or this machine, does not let it run",
+                            end->exit_code);
+
+        cause_set(&run->state.verdict, STATE_ERROR, REASON_ENGINE_UNAVAILABLE, text);
+}
+
 /* The sandbox has ended and its socket is empty: argon-step left without a word. */
 static void judge_ended(struct follow *follow)
 {
@@ -115,6 +127,9 @@ static void judge_ended(struct follow *follow)
                 cause_of_absence(&run->state.verdict, run->options->orphan_max_ms);
         else if (run->asked)
                 cause_set(&run->state.verdict, STATE_CANCELLED, REASON_CANCELLED, "cancelled");
+        else if (!follow->heard && run->away_ms == 0 && !follow->end.oom && !follow->end.disk &&
+                 !follow->end.gone)
+                judge_unheard(run, &follow->end);
         else
                 cause_of_sandbox(&run->state.verdict, run->order, &follow->end);
         run->state.phase = RUN_PHASE_JUDGED;
@@ -177,6 +192,7 @@ static void look_at_timers(struct follow *follow, int64_t now)
                 ask_to_stop(follow, now);
         }
         if (channel_connected(run->channel)) {
+                follow->heard = true;
                 follow->connect_by = INT64_MAX;
         } else if (!follow->silent && now >= follow->connect_by) {
                 follow->silent = true;

@@ -140,6 +140,8 @@ static int take_job(struct slot *slot, const struct dispatch *dispatch, struct e
         }
         pthread_mutex_lock(&slots->lock);
         slot->running = assignment;
+        if (slots->stopping) /* claimed in the last moment: given back at once */
+                job_stop_raise(assignment->stop, JOB_STOP_DETACH);
         consume_stop(slot->consume);
         pthread_mutex_unlock(&slots->lock);
         return 0;
