@@ -271,18 +271,22 @@ static void take_form(void *data, const char *form, size_t n)
         free(whole);
 }
 
-static size_t without_line_ends(const char *bytes, size_t n)
+/* Bytes that are looked at; 0 when there is nothing but white space. */
+static size_t count_matter(const char *bytes, size_t n)
 {
-        size_t left = 0;
+        size_t matter = 0;
+        bool visible = false;
 
-        for (size_t i = 0; i < n; i++)
-                left += bytes[i] != '\r' && bytes[i] != '\n';
-        return left;
+        for (size_t i = 0; i < n; i++) {
+                matter += bytes[i] != '\r' && bytes[i] != '\n';
+                visible |= !strchr(" \t\r\n", bytes[i]) || !bytes[i];
+        }
+        return visible ? matter : 0;
 }
 
 int mask_set_add(struct mask_set *set, const char *bytes, size_t n, struct error *err)
 {
-        if (n < MASK_LENGTH_MIN || without_line_ends(bytes, n) < MASK_LENGTH_MIN)
+        if (n < MASK_LENGTH_MIN || count_matter(bytes, n) < MASK_LENGTH_MIN)
                 return error_set(err, ERROR_INVALID,
                                  "the secret is shorter than %d characters and is not masked",
                                  MASK_LENGTH_MIN);

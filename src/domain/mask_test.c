@@ -95,6 +95,7 @@ TEST("the limits are kept: too short, too long, too many")
         memset(large, 'x', MASK_SECRET_BYTES_MAX + 1);
         assert_int_equal(mask_set_add(set, "12345", 5, &err), -ERROR_INVALID);
         assert_int_equal(mask_set_add(set, "a\n\n\n\n\nb", 7, &err), -ERROR_INVALID);
+        assert_int_equal(mask_set_add(set, "       \t", 8, &err), -ERROR_INVALID);
         assert_int_equal(mask_set_add(set, large, MASK_SECRET_BYTES_MAX + 1, &err), -ERROR_LIMIT);
         assert_masked(set, "12345", "12345");
         assert_ok(mask_set_add(set, large, MASK_SECRET_BYTES_MAX, &err), err);
@@ -201,6 +202,10 @@ TEST("each line of a secret of several lines is masked, short ones only within t
                       "a\n***\n***\n***\n***\nb\n");
         assert_masked(set, "-----BEGIN KEY-----\r\nMIIabcdefgh\r\nxy\r\n-----END KEY-----\r\n",
                       "***\r\n***\r\n***\r\n***\r\n");
+        mask_set_free(set);
+        set = set_of("{\n        \n    \"key\": \"value\"\n}\n");
+        assert_masked(set, "            indented\n", "            indented\n");
+        assert_masked(set, "    \"key\": \"value\"\n", "***\n");
         mask_set_free(set);
 }
 

@@ -313,7 +313,8 @@ void mask_variants(const char *bytes, size_t n,
 
                 if (length > 0 && line[length - 1] == '\r')
                         length--;
-                if (length >= MASK_LENGTH_MIN)
+                /* an indented empty line would hide the indentation of everything */
+                if (length >= MASK_LENGTH_MIN && trimmed(line, length) > 0)
                         each(data, line, length);
                 line = stop ? stop + 1 : end;
         }
