@@ -3,7 +3,6 @@
  *
  * Needs root, dockerd and the tar of tests/support/image.sh.
  */
-#define CONTRACT_ENGINE "docker"
 #include "tests/contract/engine_fixture.h"
 
 #include "base/process.h"

@@ -5,7 +5,6 @@
  * Needs a Docker daemon, the image of tests/support/image.sh, docker-registry and htpasswd, and
  * root for the rules and the daemons of its own.
  */
-#define CONTRACT_ENGINE "docker"
 #include "tests/contract/engine_fixture.h"
 
 #include <arpa/inet.h>
