@@ -1,9 +1,12 @@
 #include "commands/client.h"
 
 #include <ctype.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/http_client.h"
 #include "base/scoped.h"
@@ -17,6 +20,7 @@
 #define CALL_MS 90000 /* above the longest long poll */
 #define STREAM_IDLE_MS 60000
 #define SHORT_MS 10000
+#define REPEAT_MS 500
 
 struct client {
         struct http_client *http;
@@ -24,6 +28,7 @@ struct client {
         char *authorization; /* header line, or NULL */
         bool local;          /* found by DATA/listen */
         int cancel_fd;
+        int64_t patience_ms;
 };
 
 void str_add_encoded(struct str *str, const char *text)
@@ -121,6 +126,11 @@ void client_cancel_by(struct client *client, int fd)
         client->cancel_fd = fd;
 }
 
+void client_patience(struct client *client, int64_t ms)
+{
+        client->patience_ms = ms;
+}
+
 static int kind_of_status(int status)
 {
         switch (status) {
@@ -159,8 +169,8 @@ static int tell_problem(const struct client *client, int status, const struct st
         return error_set(err, kind_of_status(status), "%s answers %d", client->url, status);
 }
 
-static int call(struct client *client, struct http_answer *answer, struct http_call *call,
-                const char *path, struct error *err)
+static int call_once(struct client *client, struct http_answer *answer, struct http_call *call,
+                     const char *path, struct error *err)
 {
         const char *headers[] = {"Accept: application/json", "Content-Type: application/json",
                                  client->authorization, NULL};
@@ -182,6 +192,35 @@ static int call(struct client *client, struct http_answer *answer, struct http_c
         if (answer->status < 200 || answer->status > 299)
                 return tell_problem(client, answer->status, &answer->body, err);
         return 0;
+}
+
+/* The same, again and again while no server answers, for as long as the caller has patience. */
+static int call(struct client *client, struct http_answer *answer, struct http_call *request,
+                const char *path, struct error *err)
+{
+        bool may_repeat = strcmp(request->method, "GET") == 0 && !request->on_data;
+        int64_t end = clock_ms() + (may_repeat ? client->patience_ms : 0);
+        bool told = false;
+
+        for (;;) {
+                struct pollfd wake = {.fd = client->cancel_fd, .events = POLLIN};
+                struct error why = {0};
+                int result = call_once(client, answer, request, path, &why);
+
+                if (result == -ERROR_UNAVAILABLE && clock_ms() < end) {
+                        if (!told)
+                                fprintf(stderr, "%s; trying again for up to %lld s\n", why.text,
+                                        (long long)client->patience_ms / 1000);
+                        told = true;
+                        if (poll(&wake, 1, REPEAT_MS) > 0)
+                                return error_set(err, ERROR_CANCELLED, "interrupted");
+                        str_clear(&answer->body);
+                        continue;
+                }
+                if (result < 0)
+                        return error_set(err, why.kind, "%s", why.text);
+                return 0;
+        }
 }
 
 static int call_json(struct client *client, json_t **ret, struct http_call *request,

@@ -17,6 +17,9 @@ struct client;
 struct error;
 struct invocation;
 
+/* For commands that follow something: longer than a server takes to start again. */
+#define CLIENT_PATIENCE_MS 60000
+
 int client_open(struct client **ret, struct invocation *invocation, struct error *err);
 void client_close(struct client *client);
 
@@ -30,6 +33,10 @@ static inline void client_freep(struct client **client)
 const char *client_url(const struct client *client);
 /** client_cancel_by() - a descriptor that, once readable, ends calls with -ERROR_CANCELLED */
 void client_cancel_by(struct client *client, int fd);
+
+/** client_patience() - what is only read is asked for again for so long when no server answers (it
+ *  may be starting again); it says so once on standard error */
+void client_patience(struct client *client, int64_t ms);
 
 /**
  * client_get() - a JSON document

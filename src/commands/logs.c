@@ -226,6 +226,7 @@ static void *run_follower(void *data)
         if (follower->result < 0)
                 return NULL;
         client_cancel_by(client, follower->logs->interrupt);
+        client_patience(client, CLIENT_PATIENCE_MS);
         follower->result = follow_attempt(follower, client, &follower->err);
         return NULL;
 }
@@ -352,6 +353,7 @@ static int follow(struct logs *logs, const json_t *build)
         if (interrupt_open(&logs->interrupt, &err) < 0)
                 return invocation_fail(logs->invocation, &err);
         client_cancel_by(logs->client, logs->interrupt);
+        client_patience(logs->client, CLIENT_PATIENCE_MS);
         logs->view.prefix = !*logs->job && jobs != 1;
         result = follow_build(logs, build, &err);
         result = join_followers(logs, result, &err);

@@ -243,6 +243,7 @@ int watch_build(struct invocation *invocation, struct client *client, const json
                 return invocation_fail(invocation, &err);
         }
         client_cancel_by(client, fd);
+        client_patience(client, CLIENT_PATIENCE_MS);
         code = follow(&watch, &copy, round, fd, &err);
         if (code < 0)
                 code = invocation_fail(invocation, &err);

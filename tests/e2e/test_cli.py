@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.support.argon import ARGON, ROOT, Server
+from tests.support.argon import ARGON, ROOT, Server, wait_for
 from tests.support.forge import Repository, push
 
 THREE_JOBS = """\
@@ -390,6 +390,28 @@ def test_rerun_watches_the_new_round_and_trigger_builds_a_branch(server, reposit
     assert done.returncode == 0 and "success" in done.stdout, done.stderr
     assert one.command("rerun", "2").returncode == 1, "nothing of it failed"
     assert one.command("trigger").returncode == 2
+
+
+def test_who_follows_outlasts_a_restart_of_the_server(server, repository):
+    one = server(GRACE="1s")
+    push(one, repository({".runnerci.yml": """\
+version: 1
+jobs:
+  long: { image: x, steps: [ { run: "for i in $(seq 1 12); do echo line $i; sleep 1; done" } ] }
+"""}))
+    build = one.wait_build(state="running")
+    wait_for(lambda: b"line 1" in one.log_text(build["jobs"][0]["id"]))
+    watching = [subprocess.Popen([ARGON, *arguments], env=one.environment, cwd=one.folder,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for arguments in (["watch", "1"], ["logs", "-f", "1/long/1"])]
+    time.sleep(0.5)
+    os.kill(one.child(), signal.SIGKILL)
+    time.sleep(2)
+    one.process.send_signal(signal.SIGHUP)
+    outputs = [process.communicate(timeout=90) for process in watching]
+    assert [process.returncode for process in watching] == [0, 0], outputs
+    assert outputs[1][0] == "".join(f"line {n}\n" for n in range(1, 13))
+    assert "success" in outputs[0][0]
 
 
 def on_terminal(one, arguments, seconds=30):
