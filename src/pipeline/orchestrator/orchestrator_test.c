@@ -273,7 +273,7 @@ TEST("what is wrong with a source ends its build with a reason, and the next one
                  REASON_CONFIG_INVALID, ".runnerci.yml has "},
                 {".runnerci.yml", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
                  REASON_CONFIG_INVALID, "Git LFS pointer"},
-                {".runnerci.yml", big, REASON_CONFIG_INVALID, "more than 262144 bytes"},
+                {".runnerci.yml", big, REASON_CONFIG_INVALID, "(262144 bytes)"},
                 {".runnerci.yaml", one_job, REASON_CONFIG_INVALID, "keep one of them"},
         };
         struct rig rig;

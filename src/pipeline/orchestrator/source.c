@@ -136,7 +136,8 @@ static int read_one(struct orchestrator *o, struct build *build, const struct bl
                 return 0;
         if (result == -ERROR_LIMIT)
                 source_fail(build, REASON_CONFIG_INVALID,
-                            build_text(build, "%s has more than %d bytes, the most that is read",
+                            build_text(build,
+                                       "%s has more than 256 KiB (%d bytes), the most that is read",
                                        name, PIPELINE_FILE_BYTES_MAX));
         else if (result == -ERROR_INVALID)
                 source_fail(build, REASON_CONFIG_INVALID, why.text);
