@@ -3,7 +3,7 @@
  * mask - secrets become *** before a byte leaves the executor
  *
  * A streaming matcher: bytes go in as they come, cut anywhere; out come the same bytes with every
- * secret, and every common encoding of it, replaced by "***". Matches what reliability.md §6 lists:
+ * secret, and every common encoding of it, replaced by "***". What is matched:
  * the value, each line of at least MASK_LENGTH_MIN bytes of a value with several lines, base64 in
  * its three alignments (standard and URL alphabet), hex in both cases, percent-encoding, JSON and
  * shell escapes. ANSI colour sequences inside a secret do not hide it. Bytes that may still become

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * topology - the map of architecture.md as a table: which queue is written and read by whom
+ * topology - who talks to whom, as a table: which queue is written and read by whom
  *
  * An adapter that needs to declare queues reads this table; a check in the suite holds the code of
  * each service against it.
