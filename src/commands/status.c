@@ -13,6 +13,8 @@ static void print_status(const struct invocation *invocation, const json_t *buil
 
         show_tree(invocation, build, true, &text);
         printf("%s", text.data);
+        if (*json_text_or(build, "findings", ""))
+                printf("\n%s\n", json_text_or(build, "findings", ""));
         if (json_text_or(build, "url", NULL))
                 printf("  %s\n", json_text_or(build, "url", ""));
 }

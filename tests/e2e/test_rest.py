@@ -251,6 +251,46 @@ def test_executors_and_metrics_and_version(built):
     assert {"version", "api", "time", "url", "instance"} <= set(built.get("/version"))
 
 
+def test_the_description_agrees_with_the_answers(built):
+    told = built.get("/api/v1/openapi.json")
+    schemas = told["components"]["schemas"]
+
+    def members(name):
+        return set(schemas[name]["properties"])
+
+    build = newest(built)
+    assert set(build) == members("Build")
+    for job in build["jobs"]:
+        assert set(job) == members("Job")
+        assert all(set(step) == members("Step") for step in job["steps"])
+        assert all(set(attempt) == members("Attempt") for attempt in job["attempts"])
+    for path, name in (("builds", "Builds"), ("logs", "Logs"), ("deliveries", "Deliveries"),
+                       ("executors", "Executors")):
+        assert set(built.get(f"/api/v1/{path}")) == members(name)
+    assert set(built.get("/api/v1/deliveries")["deliveries"][0]) == members("Delivery")
+    assert set(built.get("/api/v1/executors")["executors"][0]) == members("Executor")
+    assert set(built.get("/version")) == members("Version")
+    assert set(built.get("/readyz")) == members("Ready")
+    names = {"{id}": "x", "{owner}": "a", "{name}": "b", "{number}": "1"}
+    for path, operations in told["paths"].items():
+        real = path
+        for name, value in names.items():
+            real = real.replace(name, value)
+        described = {p["name"] for o in operations.values() for p in o["parameters"]
+                     if p["in"] == "path"}
+        assert described == {name[1:-1] for name in names if name in path}, path
+        # a method that is not described tells which are there
+        _, headers, _ = built.request(real, "DELETE")
+        allowed = {word.strip().lower() for word in headers["Allow"].split(",")} - {"head"}
+        assert allowed == set(operations), path
+    import pathlib
+    source = (pathlib.Path(__file__).resolve().parents[2] / "src" / "pipeline" / "dashboard" /
+              "dashboard.c").read_text(encoding="utf-8")
+    import re
+    routes = set(re.findall(r'\.path = "(/(?:api/[^"]+|healthz|readyz|version|metrics))"', source))
+    assert routes == {re.sub(r"\{\w+\}", "{}", path) for path in told["paths"]}
+
+
 def test_bodies_that_are_wrong_are_refused_with_what_is_allowed(built):
     build = newest(built)["id"]
     rerun = f"/api/v1/builds/{build}/rerun"

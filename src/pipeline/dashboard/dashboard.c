@@ -39,6 +39,7 @@ static const struct http_route table[] = {
         {.method = "GET", .path = "/api/v1/deliveries", .handler = lists_deliveries},
         {.method = "GET", .path = "/api/v1/executors", .handler = lists_executors},
         {.method = "GET", .path = "/api/v1/backup", .handler = backup_download},
+        {.method = "GET", .path = "/api/v1/openapi.json", .handler = openapi_json},
         {.method = "GET", .path = "/", .open = true, .handler = pages_home},
         {.method = "GET", .path = "/r/{}/{}", .open = true, .handler = pages_repo},
         {.method = "GET", .path = "/r/{}/{}/builds/{}", .open = true, .handler = pages_build},

@@ -72,6 +72,7 @@ enum http_result lists_executors(struct http_request *request, void *data);
 enum http_result status_health(struct http_request *request, void *data);
 enum http_result status_ready(struct http_request *request, void *data);
 enum http_result status_version(struct http_request *request, void *data);
+enum http_result openapi_json(struct http_request *request, void *data);
 enum http_result metrics_text(struct http_request *request, void *data);
 enum http_result backup_download(struct http_request *request, void *data);
 enum http_result pages_home(struct http_request *request, void *data);
