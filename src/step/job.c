@@ -18,18 +18,15 @@
 #include "base/error.h"
 #include "base/scoped.h"
 #include "base/str.h"
+#include "step/job_end.h"
 #include "step/line.h"
 #include "step/rights.h"
-#include "step/workspace.h"
 
 #include "base/banned.h"
 
-#define WORKSPACE "/workspace"
 #define GRACE_DEFAULT_MS 10000
-#define ORPHAN_DEFAULT_MS (15 * 60 * 1000)
-#define STOP_GRACE_MS 3000    /* for SIGTERM from outside: a Docker daemon kills after 10 s */
-#define KILL_PATIENCE_MS 5000 /* for what does not die of SIGKILL (a dead network disk) */
-#define POLL_MS 10            /* while processes are being ended */
+#define STOP_GRACE_MS 3000 /* for SIGTERM from outside: a Docker daemon kills after 10 s */
+#define POLL_MS 10         /* while processes are being ended */
 #define START_ROOM (OUTLETS_RESERVE / 2) /* free space of the ring before a step starts */
 
 void job_open(struct job *job, struct line *line, struct reaper *reaper, const char *cgroup,
@@ -39,136 +36,6 @@ void job_open(struct job *job, struct line *line, struct reaper *reaper, const c
         job->shell.memory = -1;
         job->end.step = -1;
         spawn_open(&job->host, variables);
-}
-
-static void emit(struct job *job, const struct step_event *event)
-{
-        scoped_str struct str bytes = STR_INIT;
-
-        step_event_encode(&bytes, event);
-        ring_put(&job->line->ring, bytes.data, bytes.len);
-}
-
-static int64_t job_ms(const struct job *job)
-{
-        return job->began_at ? clock_ms() - job->began_at : 0;
-}
-
-int64_t job_orphan_max(const struct job *job)
-{
-        return job->plan.orphan_max_ms ? job->plan.orphan_max_ms : ORPHAN_DEFAULT_MS;
-}
-
-static void say_duration(char *text, size_t size, const char *what, int64_t ms)
-{
-        if (ms % 1000 == 0)
-                snprintf(text, size, "%s timed out after %lld s", what, (long long)(ms / 1000));
-        else
-                snprintf(text, size, "%s timed out after %lld.%03lld s", what,
-                         (long long)(ms / 1000), (long long)(ms % 1000));
-}
-
-/* A sentence for causes that are not the kernel's. */
-static void say_cause(const struct job *job, enum step_cause cause, char *text, size_t size)
-{
-        const struct step_plan_step *step = &job->plan.steps[job->step];
-
-        text[0] = '\0';
-        switch (cause) {
-        case STEP_CAUSE_TIMEOUT:
-                say_duration(text, size, "the step", step->timeout_ms);
-                break;
-        case STEP_CAUSE_JOB_TIMEOUT:
-                say_duration(text, size, "the job", job->plan.timeout_ms);
-                break;
-        case STEP_CAUSE_CANCELLED:
-                snprintf(text, size, "cancelled");
-                break;
-        case STEP_CAUSE_STOPPED:
-                snprintf(text, size, "the sandbox was told to stop");
-                break;
-        case STEP_CAUSE_ORPHANED:
-                snprintf(text, size, "no executor was there for %lld s",
-                         (long long)(job_orphan_max(job) / 1000));
-                break;
-        default:
-                break;
-        }
-}
-
-/* --- the end of the job --- */
-
-static enum step_job_result result_of(enum step_cause cause)
-{
-        switch (cause) {
-        case STEP_CAUSE_TIMEOUT:
-        case STEP_CAUSE_JOB_TIMEOUT:
-                return STEP_JOB_TIMEOUT;
-        case STEP_CAUSE_CANCELLED:
-                return STEP_JOB_CANCELLED;
-        case STEP_CAUSE_ORPHANED:
-                return STEP_JOB_ORPHANED;
-        case STEP_CAUSE_STOPPED:
-                return STEP_JOB_STOPPED;
-        case STEP_CAUSE_INTERNAL:
-                return STEP_JOB_ERROR;
-        default:
-                return STEP_JOB_FAILED;
-        }
-}
-
-static void finish(struct job *job, enum step_job_result result, enum step_cause cause,
-                   const char *text)
-{
-        job->end.result = result;
-        job->end.cause = cause;
-        snprintf(job->end_text, sizeof(job->end_text), "%s", text);
-        job->phase = JOB_KILLING;
-        job->killed = false;
-        job->give_up_at = clock_ms() + KILL_PATIENCE_MS;
-        job->reaped_at_kill = job->reaper->reaped;
-}
-
-static void add_warning(struct job *job, const char *text)
-{
-        size_t used = strlen(job->end_warning);
-
-        snprintf(job->end_warning + used, sizeof(job->end_warning) - used, "%s%s", used ? "\n" : "",
-                 text);
-}
-
-static void tick_killing(struct job *job)
-{
-        reaper_collect(job->reaper);
-        if (!job->reaper->alone) {
-                reaper_kill_all(job->reaper);
-                reaper_collect(job->reaper);
-        }
-        if (!job->reaper->alone && clock_ms() < job->give_up_at)
-                return;
-        if (!job->reaper->alone)
-                add_warning(job, "a process could not be ended");
-        job->end.killed = job->reaper->reaped - job->reaped_at_kill;
-        if (job->outlets_open)
-                outlets_mark_all(&job->outlets);
-        job->phase = JOB_EMPTYING;
-}
-
-static void tick_emptying(struct job *job)
-{
-        struct step_event event = {.type = STEP_FRAME_JOB_END};
-
-        if (job->outlets_open && outlets_any_marked(&job->outlets))
-                return;
-        if (job->reaper->init)
-                workspace_give_back(WORKSPACE);
-        event.end = job->end;
-        event.end.ms = job_ms(job);
-        event.end.text = job->end_text;
-        event.end.warning = job->end_warning;
-        emit(job, &event);
-        job->line->ended = true;
-        job->phase = JOB_ENDED;
 }
 
 /* --- the plan --- */
@@ -181,8 +48,8 @@ static void tick_waiting(struct job *job)
 
         if (!line->planned) {
                 if (job->stop_cause != STEP_CAUSE_NONE)
-                        finish(job, result_of(job->stop_cause), job->stop_cause,
-                               "ended before its plan came");
+                        job_finish(job, job_result_of(job->stop_cause), job->stop_cause,
+                                   "ended before its plan came");
                 return;
         }
         job->began_at = clock_ms();
@@ -193,7 +60,7 @@ static void tick_waiting(struct job *job)
                 result = outlets_open(&job->outlets, &line->ring, job->epoll, job->plan.n_steps,
                                       job->began_at, &err);
         if (result < 0) {
-                finish(job, STEP_JOB_ERROR, STEP_CAUSE_INTERNAL, err.text);
+                job_finish(job, STEP_JOB_ERROR, STEP_CAUSE_INTERNAL, err.text);
                 return;
         }
         job->outlets_open = true;
@@ -209,9 +76,9 @@ static void emit_finished(struct job *job, const struct step_finished *finished)
 
         event.finished.step = (uint32_t)job->step;
         event.finished.ms = job_ms(job);
-        emit(job, &event);
+        job_emit(job, &event);
         if (*finished->warning)
-                add_warning(job, finished->warning);
+                job_warn(job, finished->warning);
 }
 
 static void after_step(struct job *job, const struct step_finished *finished)
@@ -233,10 +100,10 @@ static void after_step(struct job *job, const struct step_finished *finished)
         if (job_over) {
                 char text[CAUSE_SENTENCE_MAX];
 
-                say_cause(job, job->stop_cause, text, sizeof(text));
-                finish(job, result_of(job->stop_cause), job->stop_cause, text);
+                job_say_cause(job, job->stop_cause, text, sizeof(text));
+                job_finish(job, job_result_of(job->stop_cause), job->stop_cause, text);
         } else {
-                finish(job, result_of(finished->cause), finished->cause, finished->text);
+                job_finish(job, job_result_of(finished->cause), finished->cause, finished->text);
         }
 }
 
@@ -265,7 +132,7 @@ static void start_step(struct job *job)
         int output[2];
         int result;
 
-        emit(job, &event);
+        job_emit(job, &event);
         job->step_cause = STEP_CAUSE_NONE;
         job->kill_at = 0;
         job->killed = false;
@@ -299,12 +166,12 @@ static void tick_between(struct job *job)
                 /* Between two steps, or before the first: no step is to blame. */
                 if (job->step == job->plan.n_steps)
                         job->step--;
-                say_cause(job, job->stop_cause, text, sizeof(text));
-                finish(job, result_of(job->stop_cause), job->stop_cause, text);
+                job_say_cause(job, job->stop_cause, text, sizeof(text));
+                job_finish(job, job_result_of(job->stop_cause), job->stop_cause, text);
                 return;
         }
         if (job->step == job->plan.n_steps) {
-                finish(job, STEP_JOB_SUCCESS, STEP_CAUSE_NONE, "");
+                job_finish(job, STEP_JOB_SUCCESS, STEP_CAUSE_NONE, "");
                 return;
         }
         /* Steps that say nothing must not fill the ring with their frames either. */
@@ -388,7 +255,7 @@ static void tick_terminating(struct job *job)
         if (lives && now >= job->kill_at && !job->killed) {
                 job->killed = true;
                 job->reaped_at_kill = job->reaper->reaped;
-                job->give_up_at = now + KILL_PATIENCE_MS;
+                job->give_up_at = now + JOB_KILL_PATIENCE_MS;
         }
         if (lives && job->killed)
                 kill(-job->group, SIGKILL);
@@ -443,7 +310,7 @@ static void tick_draining(struct job *job)
         if (job->step_cause == STEP_CAUSE_NONE)
                 finished.cause = found;
         else
-                say_cause(job, job->step_cause, text, sizeof(text));
+                job_say_cause(job, job->step_cause, text, sizeof(text));
         after_step(job, &finished);
 }
 
@@ -480,10 +347,10 @@ void job_tick(struct job *job)
                         tick_draining(job);
                         break;
                 case JOB_KILLING:
-                        tick_killing(job);
+                        job_tick_killing(job);
                         break;
                 case JOB_EMPTYING:
-                        tick_emptying(job);
+                        job_tick_emptying(job);
                         break;
                 case JOB_ENDED:
                         break;
@@ -515,22 +382,4 @@ int64_t job_wait_ms(const struct job *job)
         if (job->phase == JOB_STEP && !blocked)
                 wait = least(step_left(job), least(job_left(job), wait));
         return wait == INT64_MAX ? -1 : wait;
-}
-
-int job_exit_code(const struct job *job)
-{
-        switch (job->end.result) {
-        case STEP_JOB_SUCCESS:
-                return 0;
-        case STEP_JOB_FAILED:
-                if (job->end.signal)
-                        return 128 + job->end.signal;
-                return job->end.exit_code > 0 ? job->end.exit_code : 127;
-        case STEP_JOB_TIMEOUT:
-                return 124;
-        case STEP_JOB_CANCELLED:
-                return 130;
-        default:
-                return 125;
-        }
 }

@@ -22,19 +22,16 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/scoped.h"
 #include "base/str.h"
+#include "pipeline/executor/channel_socket.h"
 
 #include "base/banned.h"
 
-#define SOCKET_NEW "sock.new"
-#define BACKLOG 16
 #define READ_BYTES (256 * 1024)
 #define HELLO_BYTES_MAX (16 * 1024 * 1024) /* left over from a predecessor before the greeting */
 #define KEEP_ALIVE_MS 10000 /* over pipes silence is all that tells argon-step that we are gone */
@@ -75,26 +72,6 @@ static bool is_remote(const struct channel *channel)
 }
 
 /* --- opening --- */
-
-static int listen_in(struct channel *channel, struct error *err)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-        channel->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (channel->listener < 0)
-                return error_set_errno(err, "make a socket");
-        snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" SOCKET_NEW,
-                 channel->folder);
-        if (unlinkat(channel->folder, SOCKET_NEW, 0) < 0 && errno != ENOENT)
-                return error_set_errno(err, "remove an old " SOCKET_NEW);
-        if (bind(channel->listener, (struct sockaddr *)&address, sizeof(address)) < 0)
-                return error_set_errno(err, "bind " SOCKET_NEW);
-        if (fchmodat(channel->folder, SOCKET_NEW, 0777, 0) < 0 ||
-            listen(channel->listener, BACKLOG) < 0 ||
-            renameat(channel->folder, SOCKET_NEW, channel->folder, CHANNEL_SOCKET) < 0)
-                return error_set_errno(err, "listen on " CHANNEL_SOCKET);
-        return 0;
-}
 
 /* What is in the buffers may be part of the plan, with its secrets. */
 static void wipe(struct str *str, size_t n)
@@ -165,7 +142,7 @@ static int open_end(struct channel *channel, const struct channel_options *optio
         channel->folder = open(options->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (channel->folder < 0)
                 return error_set_errno(err, "open");
-        return listen_in(channel, err);
+        return channel_socket_listen(&channel->listener, channel->folder, err);
 }
 
 int channel_open(struct channel **ret, const struct channel_options *options, struct error *err)
@@ -305,33 +282,14 @@ void channel_stop(struct channel *channel)
 
 /* --- receiving --- */
 
-/*
- * A process that our own PID namespace does not contain has number 0 here: so it is with every
- * sandbox when the executor itself runs in a container. From a place that sees all processes of the
- * machine 0 is never seen, so nothing is given away.
- */
-static bool is_peer(const struct channel *channel, int fd)
-{
-        struct ucred who;
-        socklen_t len = sizeof(who);
-
-        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-               (who.pid == channel->peer || who.pid == 0);
-}
-
 static void accept_peer(struct channel *channel)
 {
-        for (;;) {
-                int fd = accept4(channel->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = channel_socket_accept(channel->listener, channel->peer);
 
-                if (fd < 0)
-                        return;
-                if (is_peer(channel, fd) && begin(channel, fd, NULL) == 0)
-                        return;
-                /* A step may knock as well; it learns nothing. */
-                close(fd);
-                channel->fd = -1;
-        }
+        if (fd < 0 || begin(channel, fd, NULL) == 0)
+                return;
+        close(fd);
+        channel->fd = -1;
 }
 
 /* Drop what comes before the greeting (in remote mode a predecessor's rest). */
