@@ -89,6 +89,7 @@ static void after_step(struct job *job, const struct step_finished *finished)
 
         emit_finished(job, finished);
         shell_done(&job->shell);
+        outlets_release(&job->outlets, job->step);
         job->phase = JOB_BETWEEN;
         if (!job_over && (!failed || step->continue_on_error)) {
                 job->step++;
@@ -148,8 +149,6 @@ static void start_step(struct job *job)
                 return;
         }
         result = spawn_step(&job->group, &job->shell, &job->host, &job->plan, step, output, &err);
-        close(output[0]);
-        close(output[1]);
         if (result < 0) {
                 start_failed(job, &err);
                 return;
@@ -267,7 +266,6 @@ static void tick_terminating(struct job *job)
 
 static void tick_step(struct job *job)
 {
-        reaper_collect(job->reaper);
         check_limits(job);
         if (job->kill_at)
                 tick_terminating(job);
@@ -356,7 +354,6 @@ void job_tick(struct job *job)
                         break;
                 }
         } while (job->phase != before);
-        reaper_collect(job->reaper);
 }
 
 static int64_t least(int64_t a, int64_t b)

@@ -96,7 +96,9 @@ static int pause_for_ever(void)
 
 static int open_signals(struct supervisor *sv, struct error *err)
 {
-        struct epoll_event event = {.events = EPOLLIN, .data.u64 = SIGNAL_TAG};
+        /* Edge-triggered, so that it stands in epoll's queue where the signal came: behind what the
+         * process that ended had written before. */
+        struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = SIGNAL_TAG};
         struct sigaction ignore = {.sa_handler = SIG_IGN};
         sigset_t set;
 
@@ -157,8 +159,10 @@ static void take_signals(struct supervisor *sv)
         struct signalfd_siginfo info;
 
         while (read(sv->signals, &info, sizeof(info)) == sizeof(info)) {
-                if (info.ssi_signo == SIGCHLD)
+                if (info.ssi_signo == SIGCHLD) {
+                        reaper_collect(&sv->reaper);
                         continue;
+                }
                 /* A sender from outside our PID namespace has no number here. A step has one, and
                  * may end itself in simpler ways. */
                 if (sv->reaper.init && info.ssi_pid != 0)

@@ -1,8 +1,17 @@
 /*
  * epoll is edge-triggered here: a pipe that stays unread for lack of room must not wake us. So a
  * readable pipe is remembered in a queue until a read returns less than was asked for; whatever is
- * written after that is a new edge. The queue is first in, first out, which keeps stdout and stderr
- * in the order of writing whenever we are not late by more than one write.
+ * written after that is a new edge. The queue is first in, first out.
+ *
+ * Two pipes do not tell in which order they were written. So each is made to hold one write at a
+ * time
+ * ("exact": a packet pipe of a single page): whoever writes again before we have read waits, at
+ * most one write is in each pipe, and the order in which they became readable is the order of
+ * writing. A handover costs a switch of tasks for every write, so there is a budget of them, TOKENS
+ * at once and TOKENS_PER_S in the long run; a flood uses it up and goes on through ordinary pipes,
+ * where the order between the two streams is only as good as we are quick. Some programs make their
+ * standard output non-blocking, for all who share it, and others then fail when a write does not
+ * fit: where that is seen the pipe is made large for good.
  */
 #include "step/outlets.h"
 
@@ -21,7 +30,12 @@
 
 #include "base/banned.h"
 
-#define READ_MIN 4096 /* less room than this is none: no crumbs while the executor is slow */
+#define READ_MIN 4096 /* a packet, which must be read whole; also no crumbs while we are slow */
+#define PIPE_EXACT 4096
+#define PIPE_FREE (64 * 1024)
+#define TOKENS 2000
+#define TOKENS_PER_S 1000
+#define TOKENS_AGAIN 1000 /* to be exact again */
 #define HEADER (STEP_FRAME_HEADER + STEP_OUTPUT_HEADER)
 
 int outlets_open(struct outlets *outlets, struct ring *ring, int epoll, size_t n_steps,
@@ -32,11 +46,12 @@ int outlets_open(struct outlets *outlets, struct ring *ring, int epoll, size_t n
         outlets->blocked_since = -1;
         outlets->list = calloc(outlets->n, sizeof(*outlets->list));
         outlets->queue = calloc(outlets->n, sizeof(*outlets->queue));
+        outlets->pairs = calloc(n_steps, sizeof(*outlets->pairs));
         outlets->scratch = malloc(STEP_OUTPUT_MAX);
-        if (!outlets->list || !outlets->queue || !outlets->scratch)
+        if (!outlets->list || !outlets->queue || !outlets->pairs || !outlets->scratch)
                 return error_set(err, ERROR_UNAVAILABLE, "no memory for %zu steps", n_steps);
         for (size_t i = 0; i < outlets->n; i++)
-                outlets->list[i].fd = -1;
+                outlets->list[i] = (struct outlet){.fd = -1, .writer = -1};
         return 0;
 }
 
@@ -59,6 +74,7 @@ static int add_one(struct outlets *outlets, size_t index, int *ret_write, struct
                 return -ERROR_UNAVAILABLE;
         }
         outlets->list[index].fd = ends[0];
+        outlets->list[index].writer = ends[1];
         *ret_write = ends[1];
         return 0;
 }
@@ -70,16 +86,77 @@ static void close_one(struct outlets *outlets, size_t index)
         outlets->list[index].owed = 0;
 }
 
+/* Return: whether the pipe is now what was asked for. */
+static bool shape(const struct outlet *outlet, bool exact)
+{
+        int flags = outlet->writer < 0 ? -1 : fcntl(outlet->writer, F_GETFL);
+
+        if (flags < 0 || (exact && (flags & O_NONBLOCK)))
+                return false;
+        if (fcntl(outlet->writer, F_SETPIPE_SZ, exact ? PIPE_EXACT : PIPE_FREE) < 0 && exact)
+                return false; /* more is in it than would fit */
+        return fcntl(outlet->writer, F_SETFL, exact ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
+static void set_exact(struct outlets *outlets, size_t step, bool exact)
+{
+        struct outlet *list = &outlets->list[2 * step];
+        struct outlet_pair *pair = &outlets->pairs[step];
+
+        exact = exact && !pair->never && shape(&list[0], true) && shape(&list[1], true);
+        if (!exact) {
+                shape(&list[0], false);
+                shape(&list[1], false);
+        }
+        pair->exact = exact;
+}
+
+/* After each read: one token less, or, in a flood, a few more. */
+static void account(struct outlets *outlets, size_t index)
+{
+        struct outlet_pair *pair = &outlets->pairs[index / 2];
+        int64_t now = clock_ms();
+
+        pair->tokens += (now - pair->filled_at) * TOKENS_PER_S / 1000;
+        if (pair->tokens > TOKENS)
+                pair->tokens = TOKENS;
+        pair->filled_at = now;
+        if (pair->exact && fcntl(outlets->list[index].writer, F_GETFL) & O_NONBLOCK)
+                pair->never = true;
+        if (pair->exact && (--pair->tokens <= 0 || pair->never))
+                set_exact(outlets, index / 2, false);
+        else if (!pair->exact && !pair->never && pair->tokens >= TOKENS_AGAIN)
+                set_exact(outlets, index / 2, true);
+}
+
 int outlets_add(struct outlets *outlets, size_t step, int ret_write[2], struct error *err)
 {
         if (add_one(outlets, 2 * step, &ret_write[0], err) < 0)
                 return -ERROR_UNAVAILABLE;
         if (add_one(outlets, 2 * step + 1, &ret_write[1], err) < 0) {
                 close_one(outlets, 2 * step);
-                close(ret_write[0]);
+                outlets_release(outlets, step);
                 return -ERROR_UNAVAILABLE;
         }
+        outlets->pairs[step].tokens = TOKENS;
+        outlets->pairs[step].filled_at = clock_ms();
+        /* A packet is at most a page, and must fit into what we read at least. */
+        outlets->pairs[step].never = sysconf(_SC_PAGESIZE) > READ_MIN;
+        set_exact(outlets, step, true);
         return 0;
+}
+
+void outlets_release(struct outlets *outlets, size_t step)
+{
+        struct outlet *list = &outlets->list[2 * step];
+
+        set_exact(outlets, step, false);
+        for (int i = 0; i < 2; i++) {
+                if (list[i].writer >= 0)
+                        close(list[i].writer);
+                list[i].writer = -1;
+        }
+        outlets->pairs[step].never = true;
 }
 
 void outlets_wake(struct outlets *outlets, size_t index)
@@ -129,6 +206,7 @@ static bool take_some(struct outlets *outlets, size_t index, size_t most)
                 return false;
         }
         put_output(outlets, index, (size_t)n);
+        account(outlets, index);
         outlet->owed -= outlet->owed < (size_t)n ? outlet->owed : (size_t)n;
         return (size_t)n == most;
 }

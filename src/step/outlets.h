@@ -18,8 +18,17 @@ struct ring;
 
 struct outlet {
         int fd;        /* -1: closed */
+        int writer;    /* our copy of the writing end while the step runs, or -1 */
         bool readable; /* in the queue */
         size_t owed;   /* bytes that belong before the end of its step */
+};
+
+/** struct outlet_pair - of a step; @tokens: handovers that may still be asked for */
+struct outlet_pair {
+        bool exact;
+        bool never; /* exact again */
+        int64_t tokens;
+        int64_t filled_at;
 };
 
 /**
@@ -32,6 +41,7 @@ struct outlets {
         int epoll;
         struct ring *ring;
         struct outlet *list;
+        struct outlet_pair *pairs;
         size_t n;
         uint32_t *queue;
         size_t first;
@@ -45,9 +55,11 @@ struct outlets {
 /** outlets_open() - none yet, room for n_steps; @began_at: clock_ms() that is 0 in output frames */
 int outlets_open(struct outlets *outlets, struct ring *ring, int epoll, size_t n_steps,
                  int64_t began_at, struct error *err);
-/** outlets_add() - the pair of a step; ret_write gets the writing ends, which the caller closes.
- *  Events come from epoll with data.u64 == the outlet's index. */
+/** outlets_add() - the pair of a step; ret_write shows the writing ends, which stay ours. Events
+ * come from epoll with data.u64 == the outlet's index. */
 int outlets_add(struct outlets *outlets, size_t step, int ret_write[2], struct error *err);
+/** outlets_release() - the step has ended or never began: let go of the writing ends */
+void outlets_release(struct outlets *outlets, size_t step);
 /** outlets_wake() - epoll said that this one is readable (or at its end) */
 void outlets_wake(struct outlets *outlets, size_t index);
 /** outlets_pump() - take what is there, as far as there is room */

@@ -65,17 +65,33 @@ TEST("a failing step that may fail does not end the job")
         run_done(&run);
 }
 
-TEST("output with an order between stdout and stderr keeps it while we are not late")
+static void expect_order(const char *script, const char *line, int times)
 {
-        struct step_plan_step steps[] = {{.script = "for i in 1 2 3 4 5 6 7 8 9; do echo o$i; "
-                                                    "sleep 0.01; echo e$i >&2; sleep 0.01; done"}};
+        struct step_plan_step steps[] = {{.script = script}};
+        scoped_str struct str want = STR_INIT;
         struct run run;
 
         run_init(&run);
         assert_int_equal(run_job(&run, RUN_INIT, steps, 1, NULL), 0);
-        assert_string_equal(run.all.data, "o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\no6\ne6\no7\ne7\n"
-                                          "o8\ne8\no9\ne9\n");
+        for (int i = 0; i < times; i++)
+                str_add(&want, line);
+        assert_string_equal(run.all.data, want.data);
         run_done(&run);
+}
+
+TEST("what is written to stdout and stderr in turn keeps its order, without any pause")
+{
+        scoped_str struct str large = STR_INIT;
+
+        expect_order("for i in 1 2 3 4 5 6 7 8 9; do for k in 1 2 3 4 5 6 7 8 9; do "
+                     "echo a; echo b; echo c >&2; echo d; echo e >&2; echo f >&2; done; done",
+                     "a\nb\nc\nd\ne\nf\n", 81);
+        for (int i = 0; i < 5000; i++)
+                str_add_char(&large, 'x');
+        str_add(&large, "y\n");
+        expect_order("exec python3 -c \"import os\nfor i in range(200):\n"
+                     " os.write(2, b'x' * 5000); os.write(1, b'y\\n')\"",
+                     large.data, 200);
 }
 
 TEST("a step sees the image's variables, the job's, its own and the secrets, and nothing of ours")
@@ -182,6 +198,22 @@ TEST("a script larger than an argument may be runs all the same")
         run_init(&run);
         assert_int_equal(run_job(&run, RUN_INIT, steps, 2, NULL), 0);
         assert_string_equal(run.out.data, "the end\nthe end\n");
+        run_done(&run);
+}
+
+TEST("a flood passes through ordinary pipes, and a non-blocking output never meets a small one")
+{
+        struct step_plan_step steps[] = {
+                {.script = "import os\nfor i in range(100000): os.write(1, b'a line\\n')",
+                 .shell = "python"},
+                {.script = "import os, time\nos.set_blocking(1, False)\nos.write(1, b'x')\n"
+                           "time.sleep(0.3)\nfor i in range(60): os.write(1, b'y' * 1000)",
+                 .shell = "python"}};
+        struct run run;
+
+        run_init(&run);
+        assert_int_equal(run_job(&run, RUN_INIT, steps, 2, NULL), 0);
+        assert_int_equal(run.out.len, 700000 + 1 + 60000);
         run_done(&run);
 }
 
