@@ -108,6 +108,9 @@ static enum MHD_Result head_arrived(struct http_request *request, const char *ur
                 refuse_closing(request);
         else if (http_head_check(request, url, version)) {
                 request->has_body = announces_body(request);
+                /* libmicrohttpd takes bare LF and anything as an extension between chunks: where
+                 * such a body ends others may see otherwise, so that nothing is read behind it. */
+                request->reply.close = http_header(request, "Transfer-Encoding") != NULL;
                 http_head_route(request);
         }
         if (!request->reply.status || (!request->has_body && !request->reply.close))

@@ -276,7 +276,7 @@ TEST("a body is taken whole or in chunks, after 100-continue where it is asked f
                              "Expect: 100-continue\r\n\r\nasked");
 
         assert_true(text_ends(whole, "\r\n\r\nwhole"));
-        assert_true(text_ends(chunks, "\r\n\r\nchunks"));
+        assert_true(text_ends(chunks, "\r\n\r\nchunks<closed>"));
         assert_true(text_starts(asked, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"));
         assert_true(text_ends(asked, "asked"));
         stop(&f);
@@ -381,6 +381,27 @@ TEST("what could be read as two requests is refused, and nothing behind it is re
                     atomic_load(&handled) || !text_ends(answer, "<closed>"))
                         fail_msg("%s: handled %d times, answered: %s", shape->what,
                                  atomic_load(&handled), answer);
+        }
+        stop(&f);
+}
+
+TEST("nothing is read behind a body in chunks, for its end may be seen otherwise elsewhere")
+{
+        static const char *const bodies[] = {
+                "5\r\nhello\r\n0\r\n\r\n",         "5;x=y\r\nhello\r\n0\r\n\r\n",
+                "5;\nhello\r\n0\r\n\r\n",          "5\nhello\n0\n\n",
+                "5\r\nhello\r\n0\r\nX: y\r\n\r\n", "5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n",
+        };
+        struct fixture f = start();
+
+        for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+                scoped_text char *request =
+                        text_format(HEAD "Transfer-Encoding: chunked\r\n\r\n%s" HIDDEN, bodies[i]);
+                scoped_text char *answer = exchange(&f, request);
+
+                if (raw_answers(answer) > 1 || !text_ends(answer, "<closed>") ||
+                    atomic_exchange(&handled, 0) > 1)
+                        fail_msg("%s: %s", bodies[i], answer);
         }
         stop(&f);
 }
