@@ -5,6 +5,8 @@
  */
 #include "tests/contract/engine_fixture.h"
 
+#include <dirent.h>
+
 #include "base/banned.h"
 
 TEST("the engine opens and says what it is and what it lacks")
@@ -186,6 +188,27 @@ TEST("a job over its memory is ended for that")
         job_done(&job);
 }
 
+/* Processes of this machine with the first letters of a token in their command line. */
+static int count_processes(const char *token)
+{
+        scoped_text char *mark = text_format("bomb-%.8s", token);
+        DIR *dir = opendir("/proc");
+        struct dirent *entry;
+        int count = 0;
+
+        assert_non_null(dir);
+        while ((entry = readdir(dir))) {
+                scoped_text char *path = text_format("/proc/%s/cmdline", entry->d_name);
+                scoped_str struct str line = STR_INIT;
+
+                if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+                    str_read_file(&line, path, 65536, NULL) == 0)
+                        count += memmem(line.data, line.len, mark, strlen(mark)) != NULL;
+        }
+        closedir(dir);
+        return count;
+}
+
 TEST("a job cannot have more processes than its limit")
 {
         struct job job;
@@ -201,6 +224,36 @@ TEST("a job cannot have more processes than its limit")
         assert_true(talk.ended);
         assert_null(strstr(talk.output.data, "all started"));
         assert_non_null(strcasestr(talk.output.data, "fork"));
+        job_done(&job);
+}
+
+TEST("a job that forks without end, in sessions of its own, is held and all of it ended")
+{
+        struct job job;
+        struct error err = {0};
+        struct sandbox_end end = {0};
+        scoped_text char *own = NULL;
+        int64_t began;
+
+        job_init(&job);
+        own = text_format("exec python3 -c 'import os, signal\n"
+                          "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                          "while True:\n"
+                          "    try:\n"
+                          "        if os.fork() == 0: os.setsid()\n"
+                          "    except OSError: pass\n"
+                          "' bomb-%.8s",
+                          job.token);
+        job.spec.pids = 64;
+        job_create(&job);
+        job_start(&job, own);
+        sleep(2);
+        began = clock_ms();
+        assert_ok(engine_kill(fixture.engine, job.sandbox, &err), err);
+        assert_int_equal(engine_wait(fixture.engine, job.sandbox, 15000, -1, &end, &err), 1);
+        assert_ok(engine_remove(fixture.engine, job.sandbox, &err), err);
+        assert_true(clock_ms() - began < 15000);
+        assert_int_equal(count_processes(job.token), 0);
         job_done(&job);
 }
 
