@@ -1,7 +1,10 @@
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -528,6 +531,58 @@ TEST("many logs grow at once while they are read")
                 assert_ok(store_log_stats(store, &stats, writers[i].job_id, 1, &err), err);
                 assert_int_equal(stats.lines, 200);
         }
+        done(state, store);
+}
+
+static void append_until_killed(const struct store_opener *opener, int to)
+{
+        struct store *store = opener->open(opener->data);
+        struct output output = {.job_id = "j", .attempt = 1};
+
+        for (;;) {
+                struct log_entry entry = chunk(&output, "line\nline\n", 10);
+
+                if (store_log_append(store, &entry, 1, NULL) < 0 ||
+                    write(to, &output.line, sizeof(output.line)) < 0)
+                        _exit(1);
+        }
+}
+
+TEST("every line that was stored is there after the logger was killed, and repeats change nothing")
+{
+        struct store *store = fresh(state);
+        const struct store_opener *opener = *state;
+        struct timespec pause = {0, 50 * 1000000};
+        struct output output = {.job_id = "j", .attempt = 1};
+        struct log_stats stats = {0};
+        int64_t confirmed = 0;
+        int pipes[2];
+        struct error err;
+        pid_t pid;
+
+        done(state, store);
+        assert_int_equal(pipe(pipes), 0);
+        pid = fork();
+        if (pid == 0)
+                append_until_killed(opener, pipes[1]);
+        close(pipes[1]);
+        for (int i = 0; i < 5; i++)
+                assert_int_equal(read(pipes[0], &confirmed, sizeof(confirmed)), sizeof(confirmed));
+        nanosleep(&pause, NULL);
+        kill(pid, SIGKILL);
+        while (read(pipes[0], &confirmed, sizeof(confirmed)) == sizeof(confirmed))
+                ;
+        close(pipes[0]);
+        waitpid(pid, NULL, 0);
+        store = opener->open(opener->data);
+        assert_ok(store_log_stats(store, &stats, "j", 1, &err), err);
+        assert_in_range(stats.lines, confirmed, confirmed + 2);
+        assert_int_equal(stats.bytes, stats.lines * 5);
+        while (output.line < confirmed + 4)
+                say(store, &output, "line\nline\n");
+        assert_ok(store_log_stats(store, &stats, "j", 1, &err), err);
+        assert_int_equal(stats.lines, confirmed + 4);
+        assert_int_equal(stats.bytes, stats.lines * 5);
         done(state, store);
 }
 

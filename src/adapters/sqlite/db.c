@@ -22,7 +22,8 @@
 #include "base/banned.h"
 
 #define BATCH_MAX 64
-#define IDLE_READERS_MAX 4
+#define IDLE_READERS_MAX 8
+#define WARM_READERS_MAX 2 /* of these, how many keep their pages in memory */
 
 struct write {
         const struct sqlite_task *task;
@@ -277,6 +278,13 @@ static int take_reader(struct sqlite_db *db, struct sqlite_conn **ret, struct er
 
 static void return_reader(struct sqlite_db *db, struct sqlite_conn *conn)
 {
+        bool cool;
+
+        pthread_mutex_lock(&db->lock);
+        cool = db->n_idle >= WARM_READERS_MAX;
+        pthread_mutex_unlock(&db->lock);
+        if (cool) /* after a crowd of readers, most of their memory is given back */
+                sqlite3_db_release_memory(sqlite_conn_handle(conn));
         pthread_mutex_lock(&db->lock);
         if (db->n_idle < IDLE_READERS_MAX) {
                 db->idle[db->n_idle++] = conn;

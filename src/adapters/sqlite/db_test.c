@@ -486,6 +486,64 @@ static void assert_refused(const struct folder *folder, const char *bytes, size_
         assert_int_equal(rmdir(target), 0);
 }
 
+struct busy {
+        struct store *store;
+        atomic_bool stop;
+        atomic_int inserted;
+};
+
+static void *insert_builds(void *data)
+{
+        struct busy *busy = data;
+
+        for (int i = 0; !atomic_load(&busy->stop); i++) {
+                scoped(build) struct build *build = build_new();
+
+                build->id = build_text(build, "b%d", i);
+                build->repo = "a/a";
+                if (store_build_insert(busy->store, build, NULL) == 0)
+                        atomic_store(&busy->inserted, i + 1);
+        }
+        return NULL;
+}
+
+TEST("a backup made while builds come in holds all that were there when it began")
+{
+        struct folder folder = make_folder();
+        scoped_text char *data = fs_path(folder.path, "data");
+        scoped_text char *backup = fs_path(folder.path, "backup");
+        scoped_text char *target = fs_path(folder.path, "new");
+        struct sqlite_files *files = NULL;
+        struct busy busy = {0};
+        pthread_t thread;
+        int before;
+        struct error err;
+
+        assert_ok(sqlite_files_open(&files, data, &err), err);
+        assert_ok(store_sqlite_open(&busy.store, "sqlite", files, &err), err);
+        pthread_create(&thread, NULL, insert_builds, &busy);
+        while (atomic_load(&busy.inserted) < 20)
+                usleep(1000);
+        before = atomic_load(&busy.inserted);
+        assert_ok(store_backup(busy.store, backup, &err), err);
+        atomic_store(&busy.stop, true);
+        pthread_join(thread, NULL);
+        store_close(busy.store);
+        sqlite_files_close(files);
+        assert_ok(sqlite_restore(backup, target, &err), err);
+        assert_ok(sqlite_files_open(&files, target, &err), err);
+        assert_ok(store_sqlite_open(&busy.store, "sqlite", files, &err), err);
+        for (int i = 0; i < before; i++) {
+                scoped(build) struct build *build = NULL;
+                scoped_text char *id = text_format("b%d", i);
+
+                assert_ok(store_build_get(busy.store, &build, id, &err), err);
+        }
+        store_close(busy.store);
+        sqlite_files_close(files);
+        remove_folder(&folder);
+}
+
 TEST("a backup that is damaged, cut short or none is refused, and nothing of it stays")
 {
         struct folder folder = make_folder();
