@@ -5,6 +5,7 @@
  */
 #include "adapters/engine/local_cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -29,6 +31,8 @@
 #define PERIOD_US 100000
 #define REMOVE_TRIES 200
 #define REMOVE_PAUSE_MS 10
+#define MAKE_TRIES 100
+#define SWEEP_AGE_S 60 /* younger ones may be on their way to a process */
 
 static const struct controller {
         const char *name;
@@ -70,6 +74,41 @@ static char *base_path(const struct cgroups *cgroups, const char *controller)
         if (cgroups->version == 2)
                 return text_format(ROOT "/%s", cgroups->base);
         return text_format(ROOT "/%s/%s", controller, cgroups->base);
+}
+
+/* A server that is killed leaves cgroups that nothing is in any more; whoever comes next sweeps. */
+static void sweep_folder(const char *path)
+{
+        DIR *dir = opendir(path);
+        struct dirent *entry;
+        struct stat st;
+
+        while (dir && (entry = readdir(dir))) {
+                scoped_text char *below = text_format("%s/%s", path, entry->d_name);
+
+                if (entry->d_name[0] != '.' && stat(below, &st) == 0 && S_ISDIR(st.st_mode) &&
+                    time(NULL) - st.st_mtime > SWEEP_AGE_S)
+                        rmdir(below); /* not while a process is in it */
+        }
+        if (dir)
+                closedir(dir);
+        if (stat(path, &st) == 0 && time(NULL) - st.st_mtime > SWEEP_AGE_S)
+                rmdir(path);
+}
+
+static void sweep(const char *root)
+{
+        DIR *dir = opendir(root);
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir))) {
+                scoped_text char *path = text_format("%s/%s", root, entry->d_name);
+
+                if (text_starts(entry->d_name, "argon-"))
+                        sweep_folder(path);
+        }
+        if (dir)
+                closedir(dir);
 }
 
 static void open_v1(struct cgroups *cgroups)
@@ -123,6 +162,16 @@ static void open_v2(struct cgroups *cgroups)
         }
 }
 
+/* It is there only while a job is. */
+static void remove_base(const struct cgroups *cgroups)
+{
+        for (size_t i = 0; cgroups->version && i < CONTROLLERS; i++) {
+                scoped_text char *path = base_path(cgroups, controllers[i].name);
+
+                rmdir(path); /* not while a job is in it */
+        }
+}
+
 void cgroups_open(struct cgroups *cgroups, const char *id8)
 {
         *cgroups = (struct cgroups){0};
@@ -131,14 +180,11 @@ void cgroups_open(struct cgroups *cgroups, const char *id8)
                 open_v2(cgroups);
         else
                 open_v1(cgroups);
-}
+        remove_base(cgroups);
+        for (size_t i = 0; i < CONTROLLERS; i++) {
+                scoped_text char *root = text_format(ROOT "/%s", controllers[i].name);
 
-void cgroups_close(const struct cgroups *cgroups)
-{
-        for (size_t i = 0; cgroups->version && i < CONTROLLERS; i++) {
-                scoped_text char *path = base_path(cgroups, controllers[i].name);
-
-                rmdir(path); /* not while a job is in it */
+                sweep(cgroups->version == 1 ? root : ROOT);
         }
 }
 
@@ -181,6 +227,19 @@ static int set_limit(const struct cgroups *cgroups, unsigned limit, const char *
         return 0;
 }
 
+/* The base may be taken away by the end of another job at any moment until ours is in it. */
+static int make_folder(const struct cgroups *cgroups, const char *base, const char *path,
+                       struct error *err)
+{
+        for (int i = 0; mkdir(path, 0755) < 0 && errno != EEXIST; i++) {
+                if (errno != ENOENT || i >= MAKE_TRIES)
+                        return error_set_errno(err, "make cgroup '%s'", path);
+                if (mkdir(base, 0755) == 0 && cgroups->version == 2)
+                        enable_v2(base);
+        }
+        return 0;
+}
+
 int cgroup_make(const struct cgroups *cgroups, const char *name, const struct cgroup_limits *limits,
                 struct error *err)
 {
@@ -190,11 +249,8 @@ int cgroup_make(const struct cgroups *cgroups, const char *name, const struct cg
 
                 if (!(cgroups->limits & controllers[i].limit))
                         continue;
-                /* another engine of this data folder may have taken it away as it closed */
-                if (mkdir(base, 0755) == 0 && cgroups->version == 2)
-                        enable_v2(base);
-                if (mkdir(path, 0755) < 0 && errno != EEXIST)
-                        return error_set_errno(err, "make cgroup '%s'", path);
+                if (make_folder(cgroups, base, path, err) < 0)
+                        return error_wrap(err, "limit the job");
                 if (set_limit(cgroups, controllers[i].limit, path, limits, err) < 0)
                         return error_wrap(err, "limit the job");
         }
@@ -275,5 +331,6 @@ int cgroup_remove(const struct cgroups *cgroups, const char *name, struct error 
                 if (remove_folder(path, err) < 0)
                         return -ERROR_UNAVAILABLE;
         }
+        remove_base(cgroups);
         return 0;
 }

@@ -29,10 +29,9 @@ struct cgroup_limits {
         int64_t pids;
 };
 
-/** cgroups_open() - find out by making one; never fails, but may find none */
+/** cgroups_open() - find out by making one; never fails, but may find none. Takes away what killed
+ *  servers left empty. */
 void cgroups_open(struct cgroups *cgroups, const char *id8);
-/** cgroups_close() - remove the base when it is empty */
-void cgroups_close(const struct cgroups *cgroups);
 /** cgroup_make() - for one job, with its limits, without processes */
 int cgroup_make(const struct cgroups *cgroups, const char *name, const struct cgroup_limits *limits,
                 struct error *err);

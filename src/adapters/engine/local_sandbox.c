@@ -453,7 +453,6 @@ static void local_close(struct engine *engine)
 {
         struct local *local = (struct local *)engine;
 
-        cgroups_close(&local->cgroups);
         local_free(local);
 }
 
