@@ -33,7 +33,6 @@
 #include "base/banned.h"
 
 #define SWAPS_MAX 20
-#define FAILURE_WAIT_MS 1000
 #define CHEAP_PASS_MS 5
 /* An executor that was not seen for so long is no longer counted on. */
 #define EXECUTOR_AGE_MAX_MS (24 * 3600 * 1000LL)
@@ -404,7 +403,7 @@ void *dispatch_main(void *data)
                         if (failures++ == 0)
                                 orchestrator_log(LOG_ERROR, NULL, NULL, NULL,
                                                  "the store cannot be read: %s", err.text);
-                        orchestrator_wait(d.o, FAILURE_WAIT_MS);
+                        orchestrator_backoff(d.o, failures);
                         watch_restart(d.watch, clock_ms());
                         continue;
                 }

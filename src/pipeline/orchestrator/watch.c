@@ -83,10 +83,8 @@ void watch_leases(struct watch *watch, const struct lease *leases, size_t n, int
 
 void watch_restart(struct watch *watch, int64_t now_ms)
 {
-        for (size_t i = 0; i < watch->n; i++) {
+        for (size_t i = 0; i < watch->n; i++)
                 watch->seen[i].moved_at = now_ms;
-                watch->seen[i].published_at = now_ms;
-        }
 }
 
 void watch_published(struct watch *watch, const char *job_id, int attempt, int64_t now_ms)
