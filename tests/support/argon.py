@@ -31,6 +31,7 @@ class Server:
 
     def __init__(self, folder, engine="local", arguments=(), **settings):
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.log_path = self.folder / "server.log"
         self.engine = engine
