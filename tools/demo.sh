@@ -129,7 +129,7 @@ echo
 
 say "the live log"
 tries=0
-until [ "$("$argon" builds --plain | wc -l)" -gt 0 ]; do
+until [ "$("$argon" builds --plain 2>/dev/null | wc -l)" -gt 0 ]; do
         tries=$((tries + 1))
         [ $tries -le 150 ] || { echo "no build appeared"; exit 1; }
         sleep 0.1

@@ -51,7 +51,7 @@ def test_argon_commands_of_the_documents_exist():
     wrong = []
     for path in documents():
         for line in console_lines(read(path)):
-            match = re.match(r"(?:\w+=\S+ )*(?:\S*/)?argon ([a-z]+)", line)
+            match = re.match(r"(?:\w+=\S+ )*(?:[\w./-]*/)?argon ([a-z]+)", line)
             if match and match.group(1) not in commands:
                 wrong.append(f"{path}: argon {match.group(1)}")
     assert not wrong, "\n".join(wrong)
