@@ -17,3 +17,12 @@ page() {
 
 page settings "Settings" environment >"$folder/settings.md"
 page exit-codes "Exit codes" exit-codes >"$folder/exit-codes.md"
+
+{
+        printf '# Commands\n\nGenerated from the table that the program itself uses (`argon COMMAND --help`).\n'
+        for name in $("$argon" help | sed -n '/^Topics/q; s/^  \([a-z][a-z]*\) .*/\1/p'); do
+                printf '\n## argon %s\n\n```text\n' "$name"
+                "$argon" "$name" --help
+                printf '```\n'
+        done
+} >"$folder/commands.md"

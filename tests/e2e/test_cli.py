@@ -125,6 +125,14 @@ def test_completions_know_every_command_and_option(alone, tmp_path):
     assert alone("completion", "tcsh").returncode == 2
 
 
+def test_the_pages_of_reference_are_up_to_date(tmp_path):
+    subprocess.run([str(ROOT / "tools" / "reference.sh"), ARGON, str(tmp_path)], check=True)
+    for made in tmp_path.iterdir():
+        kept = ROOT / "docs" / "reference" / made.name
+        assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), (
+            f"{made.name}: run tools/reference.sh ARGON")
+
+
 def test_pages_and_completions_are_installed(tmp_path):
     subprocess.run([str(ROOT / "tools" / "install-pages.sh"), ARGON], check=True,
                    env={**os.environ, "MESON_INSTALL_DESTDIR_PREFIX": str(tmp_path)})
