@@ -12,17 +12,13 @@
 #include "domain/pipeline_check.h"
 #include "domain/pipeline_file.h"
 #include "domain/pipeline_keys.h"
+#include "domain/pipeline_values.h"
 
 #include "base/banned.h"
 
 #define LINE_BYTES_MAX 512
 #define FOLDER_BYTES_MAX 1024
-/* Linux takes no environment variable or argument of 128 KiB or more. */
-#define ENV_BYTES_MAX (128 * 1024 - 1)
 #define CHOICES_MAX 8
-#define EXIT_CODES 256
-#define LIST_MAX 256
-#define ENV_MAX 1000
 
 static const char *const type_names[] = {
         [KEY_VERSION] = "a version",
@@ -47,7 +43,7 @@ static const char *const type_names[] = {
         [KEY_STEPS] = "a list of steps",
 };
 
-static const char *example(struct check *check, const struct key *key)
+const char *values_example(struct check *check, const struct key *key)
 {
         return arena_format(check->arena, "write %s: %s", key->name, key->example);
 }
@@ -58,11 +54,11 @@ void check_type_error(struct check *check, const struct key *key, const struct y
                 [YAML_TEXT] = "a text", [YAML_LIST] = "a list", [YAML_MAP] = "a map"};
 
         if (node->kind == YAML_TEXT)
-                check_error(check, node->place, "wrong-type", example(check, key),
+                check_error(check, node->place, "wrong-type", values_example(check, key),
                             "\"%s\" takes %s, not \"%s\"", key->name, type_names[key->type],
                             yaml_shown(check->arena, node->text));
         else
-                check_error(check, node->place, "wrong-type", example(check, key),
+                check_error(check, node->place, "wrong-type", values_example(check, key),
                             "\"%s\" takes %s, not %s", key->name, type_names[key->type],
                             kinds[node->kind]);
 }
@@ -97,7 +93,7 @@ static struct yaml_place expression_place(struct check *check, const struct yaml
         return node->place;
 }
 
-static void refuse_expression(struct check *check, const struct yaml_node *node)
+void values_refuse_expression(struct check *check, const struct yaml_node *node)
 {
         if (strstr(node->text, "${{"))
                 check_error(check, check_full(check) ? node->place : expression_place(check, node),
@@ -111,7 +107,7 @@ static bool one_line(struct check *check, const struct key *key, const struct ya
 {
         const char *why = NULL;
 
-        refuse_expression(check, node);
+        values_refuse_expression(check, node);
         if (node->n == 0)
                 why = "must not be empty";
         else if (node->n > max)
@@ -121,8 +117,8 @@ static bool one_line(struct check *check, const struct key *key, const struct ya
                         why = "must be one line without control characters";
         }
         if (why)
-                check_error(check, node->place, "bad-value", example(check, key), "\"%s\" %s",
-                            key->name, why);
+                check_error(check, node->place, "bad-value", values_example(check, key),
+                            "\"%s\" %s", key->name, why);
         return !why;
 }
 
@@ -162,11 +158,11 @@ static void check_line(struct check *check, const struct key *key, const struct 
 static void check_script(struct check *check, const struct key *key, const struct yaml_node *node,
                          void *slot)
 {
-        refuse_expression(check, node);
+        values_refuse_expression(check, node);
         if (node->text[strspn(node->text, " \t\r\n")])
                 *(const char **)slot = node->text;
         else
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" must not be empty", key->name);
 }
 
@@ -188,7 +184,7 @@ static void check_image(struct check *check, const struct key *key, const struct
         if (!one_line(check, key, node, LINE_BYTES_MAX) || strstr(node->text, "${{"))
                 return;
         if (strspn(node->text, letters) != node->n || !isalnum((unsigned char)*node->text)) {
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" is not the name of an image",
                             yaml_shown(check->arena, node->text));
                 return;
@@ -257,7 +253,7 @@ static size_t split_choices(struct check *check, const struct key *key, const ch
 }
 
 /* The index of the word, or -1 with a finding. */
-static int choose(struct check *check, const struct key *key, const struct yaml_node *node)
+int values_choose(struct check *check, const struct key *key, const struct yaml_node *node)
 {
         const char *words[CHOICES_MAX];
         size_t n = split_choices(check, key, words);
@@ -276,7 +272,7 @@ static int choose(struct check *check, const struct key *key, const struct yaml_
 static void check_choice(struct check *check, const struct key *key, const struct yaml_node *node,
                          void *slot)
 {
-        if (choose(check, key, node) >= 0)
+        if (values_choose(check, key, node) >= 0)
                 *(const char **)slot = node->text;
 }
 
@@ -324,7 +320,7 @@ static void check_decimal(struct check *check, const struct key *key, const stru
         if (value < 0)
                 check_type_error(check, key, node);
         else if (value < key->min || value > key->max)
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" is too %s", key->name, value < key->min ? "small" : "large");
         else
                 *(int64_t *)slot = value;
@@ -350,187 +346,29 @@ static void check_size(struct check *check, const struct key *key, const struct 
         if (parse_size(&value, node->text, NULL) < 0)
                 check_type_error(check, key, node);
         else if (value < key->min)
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" is %lld bytes, less than %lld MiB", key->name, (long long)value,
                             (long long)(key->min >> 20));
         else if (value > key->max)
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" is too large", key->name);
         else
                 *(int64_t *)slot = value;
 }
 
-static void check_count(struct check *check, const struct key *key, const struct yaml_node *node,
-                        void *slot)
+void values_count(struct check *check, const struct key *key, const struct yaml_node *node,
+                  void *slot)
 {
         int64_t value;
 
         if (parse_int(&value, node->text, INT64_MIN, INT64_MAX, NULL) < 0)
                 check_type_error(check, key, node);
         else if (value < key->min || value > key->max)
-                check_error(check, node->place, "bad-value", example(check, key),
+                check_error(check, node->place, "bad-value", values_example(check, key),
                             "\"%s\" must lie between %lld and %lld", key->name, (long long)key->min,
                             (long long)key->max);
         else
                 *(int64_t *)slot = value;
-}
-
-/* --- one or several --- */
-
-/* Calls one for the node, or for each item of a list; other kinds are findings. */
-static void each(struct check *check, const struct key *key, const struct yaml_node *node,
-                 void (*one)(struct check *check, const struct key *key,
-                             const struct yaml_node *node, void *slot),
-                 void *slot)
-{
-        if (node->kind == YAML_TEXT) {
-                one(check, key, node, slot);
-                return;
-        }
-        if (node->kind == YAML_MAP) {
-                check_type_error(check, key, node);
-                return;
-        }
-        if (node->n == 0)
-                check_error(check, node->place, "bad-value", example(check, key),
-                            "\"%s\" is an empty list", key->name);
-        if (node->n > LIST_MAX) {
-                check_error(check, node->place, "too-many", "", "\"%s\" has more than %d items",
-                            key->name, LIST_MAX);
-                return;
-        }
-        for (size_t i = 0; i < node->n; i++) {
-                if (node->items[i]->kind == YAML_TEXT)
-                        one(check, key, node->items[i], slot);
-                else
-                        check_type_error(check, key, node->items[i]);
-        }
-}
-
-static void one_choice(struct check *check, const struct key *key, const struct yaml_node *node,
-                       void *slot)
-{
-        int chosen = choose(check, key, node);
-
-        if (chosen >= 0)
-                *(unsigned *)slot |= 1u << chosen;
-}
-
-static void one_code(struct check *check, const struct key *key, const struct yaml_node *node,
-                     void *slot)
-{
-        bool *codes = slot;
-        int64_t value = 0;
-
-        check_count(check, key, node, &value);
-        codes[value] = true;
-}
-
-static void one_name(struct check *check, const struct key *key, const struct yaml_node *node,
-                     void *slot)
-{
-        struct text_list *list = slot;
-
-        (void)check;
-        (void)key;
-        list->items[list->n++] = node->text;
-}
-
-static void check_names(struct check *check, const struct key *key, const struct yaml_node *node,
-                        void *slot)
-{
-        struct text_list *list = slot;
-        size_t n = node->kind == YAML_LIST ? node->n : 1;
-
-        list->items = arena_alloc(check->arena, (n + 1) * sizeof(*list->items));
-        if (node->kind == YAML_LIST && node->n == 0)
-                return;
-        each(check, key, node, one_name, list);
-}
-
-static bool env_name(const char *name)
-{
-        if (!isalpha((unsigned char)*name) && *name != '_')
-                return false;
-        for (; *name; name++) {
-                if (!isalnum((unsigned char)*name) && *name != '_')
-                        return false;
-        }
-        return true;
-}
-
-static bool env_entry(struct check *check, const struct yaml_pair *pair)
-{
-        const char *shown = yaml_shown(check->arena, pair->key->text);
-
-        if (!env_name(pair->key->text)) {
-                check_error(check, pair->key->place, "bad-name",
-                            "use letters, digits and _, no digit first",
-                            "\"%s\" is not the name of a variable", shown);
-                return false;
-        }
-        if (pair->value->kind != YAML_TEXT) {
-                check_error(check, pair->value->place, "wrong-type",
-                            "quote the value if it is meant as text",
-                            "variable \"%s\" takes a text, not a %s", shown,
-                            pair->value->kind == YAML_LIST ? "list" : "map");
-                return false;
-        }
-        if (pair->key->n + pair->value->n >= ENV_BYTES_MAX) {
-                check_error(check, pair->key->place, "bad-value",
-                            "put it into a file of the repository",
-                            "variable \"%s\" is longer than Linux takes (128 KiB)", shown);
-                return false;
-        }
-        refuse_expression(check, pair->value);
-        return true;
-}
-
-static void check_env(struct check *check, const struct key *key, const struct yaml_node *node,
-                      void *slot)
-{
-        struct env_list *list = slot;
-
-        if (yaml_is_null(node))
-                return;
-        if (node->kind != YAML_MAP) {
-                check_type_error(check, key, node);
-                return;
-        }
-        if (node->n > ENV_MAX) {
-                check_error(check, node->place, "too-many", "", "more than %d variables", ENV_MAX);
-                return;
-        }
-        list->items = arena_alloc(check->arena, (node->n + 1) * sizeof(*list->items));
-        for (size_t i = 0; i < node->n; i++) {
-                const struct yaml_pair *pair = &node->pairs[i];
-
-                if (env_entry(check, pair))
-                        list->items[list->n++] = (struct pipeline_env){
-                                pair->key->text,
-                                yaml_is_null(pair->value) ? "" : pair->value->text};
-        }
-}
-
-static void check_choices(struct check *check, const struct key *key, const struct yaml_node *node,
-                          void *slot)
-{
-        each(check, key, node, one_choice, slot);
-}
-
-static void check_codes(struct check *check, const struct key *key, const struct yaml_node *node,
-                        void *slot)
-{
-        bool codes[EXIT_CODES] = {false};
-        scoped_str struct str text = STR_INIT;
-
-        each(check, key, node, one_code, codes);
-        for (int code = 1; code < EXIT_CODES; code++) {
-                if (codes[code])
-                        str_printf(&text, "%s%d", text.len ? "," : "", code);
-        }
-        if (text.len)
-                *(const char **)slot = arena_copy(check->arena, text.data);
 }
 
 static void check_node(struct check *check, const struct key *key, const struct yaml_node *node,
@@ -541,8 +379,8 @@ static void check_node(struct check *check, const struct key *key, const struct 
         if (node->kind != kind)
                 check_type_error(check, key, node);
         else if (node->n == 0)
-                check_error(check, node->place, "empty", example(check, key), "\"%s\" is empty",
-                            key->name);
+                check_error(check, node->place, "empty", values_example(check, key),
+                            "\"%s\" is empty", key->name);
         else
                 *(const struct yaml_node **)slot = node;
 }
@@ -560,15 +398,15 @@ static const struct {
         [KEY_FOLDER] = {true, check_folder},
         [KEY_ID] = {true, check_id},
         [KEY_CHOICE] = {true, check_choice},
-        [KEY_CHOICES] = {false, check_choices},
+        [KEY_CHOICES] = {false, values_choices},
         [KEY_BOOL] = {true, check_bool},
         [KEY_MINUTES] = {true, check_minutes},
         [KEY_CPUS] = {true, check_cpus},
         [KEY_SIZE] = {true, check_size},
-        [KEY_COUNT] = {true, check_count},
-        [KEY_CODES] = {false, check_codes},
-        [KEY_NAMES] = {false, check_names},
-        [KEY_ENV] = {false, check_env},
+        [KEY_COUNT] = {true, values_count},
+        [KEY_CODES] = {false, values_codes},
+        [KEY_NAMES] = {false, values_names},
+        [KEY_ENV] = {false, values_env},
         [KEY_JOBS] = {false, check_node},
         [KEY_STEPS] = {false, check_node},
 };
