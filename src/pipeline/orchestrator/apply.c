@@ -17,6 +17,21 @@ static const char *keep(struct build *build, const char *text)
         return text && text[0] ? arena_copy(build->arena, text) : "";
 }
 
+/* All attempts of all jobs are in one stored document, so each keeps little: the last lines that
+ * fit, whole ones where there are any. */
+static const char *keep_tail(struct build *build, const char *tail)
+{
+        size_t n = strlen(tail);
+        const char *from = n > APPLY_TAIL_BYTES_MAX ? tail + (n - APPLY_TAIL_BYTES_MAX) : tail;
+        const char *line = from > tail ? strchr(from, '\n') : NULL;
+
+        if (line && line[1])
+                return arena_copy(build->arena, line + 1);
+        while (((unsigned char)*from & 0xc0) == 0x80)
+                from++;
+        return arena_copy(build->arena, from);
+}
+
 static struct attempt *find_attempt(struct job *job, int number)
 {
         for (size_t i = 0; i < job->n_attempts; i++) {
@@ -114,7 +129,7 @@ static int end_step(struct build *build, struct attempt *attempt, const struct j
                 attempt->step_started = true;
         copy_step_end(build, step, result);
         if (result->tail && result->tail[0])
-                attempt->tail = keep(build, result->tail);
+                attempt->tail = keep_tail(build, result->tail);
         return 1;
 }
 
@@ -150,7 +165,7 @@ static int end_attempt(struct build *build, struct attempt *attempt,
         attempt->log_lines = result->log_lines;
         attempt->log_bytes = result->log_bytes;
         if (result->tail && result->tail[0] && !attempt->tail)
-                attempt->tail = keep(build, result->tail);
+                attempt->tail = keep_tail(build, result->tail);
         end_open_steps(attempt);
         return 1;
 }

@@ -11,6 +11,8 @@ struct job_result;
 
 /* Steps of one attempt; a result that speaks of a later one is garbage. */
 #define APPLY_STEPS_MAX 1000
+/* Of a failing step's last lines, so many bytes stay with the attempt. */
+#define APPLY_TAIL_BYTES_MAX (8 * 1024)
 
 /**
  * apply_result() - change the build as the result says

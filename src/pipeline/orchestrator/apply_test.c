@@ -182,6 +182,31 @@ TEST("steps that the plan did not name find their place")
         assert_int_equal(attempt->steps[3].index, 3);
 }
 
+TEST("of long last lines the end is kept, from the beginning of a line or of a character")
+{
+        scoped(build) struct build *build = make_build(2);
+        struct attempt *attempt = job_attempt(&build->jobs[0]);
+        struct job_result result = make(RESULT_STEP_FINISHED);
+        scoped_str struct str tail = STR_INIT;
+
+        for (int i = 0; i < 3000; i++)
+                str_printf(&tail, "line %d\n", i);
+        result.state = STATE_FAILED;
+        result.tail = tail.data;
+        apply(build, &result);
+        assert_true(strlen(attempt->tail) <= APPLY_TAIL_BYTES_MAX);
+        assert_true(text_starts(attempt->tail, "line "));
+        assert_true(text_ends(attempt->tail, "\nline 2999\n"));
+        str_clear(&tail);
+        for (int i = 0; i < 9000; i++)
+                str_add(&tail, "\xe2\x99\xa5");
+        result.step = 1;
+        result.tail = tail.data;
+        apply(build, &result);
+        assert_true(strlen(attempt->tail) > APPLY_TAIL_BYTES_MAX - 4);
+        assert_true(utf8_valid(attempt->tail, strlen(attempt->tail)));
+}
+
 TEST("work handed back before a step is superseded, after one it is an error")
 {
         for (int begun = 0; begun < 2; begun++) {

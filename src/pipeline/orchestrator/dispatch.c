@@ -15,7 +15,6 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/failpoint.h"
 #include "base/scoped.h"
 #include "base/str.h"
 #include "domain/build.h"
@@ -23,12 +22,10 @@
 #include "domain/reconcile.h"
 #include "pipeline/orchestrator/issue.h"
 #include "pipeline/orchestrator/parts.h"
-#include "pipeline/orchestrator/tell.h"
 #include "pipeline/orchestrator/watch.h"
 #include "pipeline/topology.h"
 #include "ports/bus.h"
 #include "ports/store.h"
-#include "wire/notification.h"
 
 #include "base/banned.h"
 
@@ -199,33 +196,6 @@ static void tell_cancel(struct dispatcher *d, const struct job *job)
         bus_topic_publish(d->o->options.bus, topic, attempt, strlen(attempt));
 }
 
-/* The end of a build, published before it is marked: a crash in between publishes it twice, and
- * the notifier's ledger takes the second one out. */
-static int notify(struct dispatcher *d, struct build *build, struct error *err)
-{
-        struct store *store = d->o->options.store;
-        scoped(notification) struct notification *notification = NULL;
-        scoped_str struct str body = STR_INIT;
-        char previous[16] = "";
-
-        if (!build->previous[0]) {
-                if (store_build_previous_state(store, previous, build->repo, build->branch,
-                                               build->number, err) < 0)
-                        return -err->kind;
-                build->previous = arena_copy(build->arena, previous);
-        }
-        notification = tell_build(build, d->o->options.url);
-        notification_encode(notification, &body);
-        if (FAILPOINT("orchestrator.before_notify"))
-                return error_set(err, ERROR_UNAVAILABLE, "failpoint before the notification");
-        if (bus_publish(d->o->options.bus, QUEUE_NOTIFICATION, body.data, body.len, err) < 0)
-                return -err->kind;
-        if (FAILPOINT("orchestrator.after_notify"))
-                return error_set(err, ERROR_UNAVAILABLE, "failpoint after the notification");
-        build->notified = true;
-        return store_build_update(store, build, err);
-}
-
 static int act(struct dispatcher *d, struct build *build, const struct reconcile_outcome *outcome,
                struct error *err)
 {
@@ -242,7 +212,7 @@ static int act(struct dispatcher *d, struct build *build, const struct reconcile
                         result = issue_again(d->o, build, job, d->watch, d->now, err);
         }
         if (outcome->notify && result == 0)
-                result = notify(d, build, err);
+                result = notify_end(d->o, build, err);
         if (build->state == STATE_QUEUED && build->n_jobs == 0)
                 orchestrator_later(d->o, build->id);
         return result;

@@ -110,6 +110,9 @@ int source_file(struct orchestrator *o, const struct build *build, struct pipeli
 /** source_fail() - end the build as an error */
 void source_fail(struct build *build, int reason, const char *text);
 
+/** notify_end() - publish that a build has ended, then mark it as told (notify.c) */
+int notify_end(struct orchestrator *o, struct build *build, struct error *err);
+
 /* events.c, manual.c, control.c, results.c, dispatch.c: handlers and bodies of the threads */
 int events_handle(void *data, const struct bus_message *message, struct error *err);
 void *manual_main(void *data);
