@@ -364,10 +364,12 @@ static void bench_lists(struct bench *bench, int64_t n)
                 {.limit = 50, .repo = "acme/repo-1", .state = "timeout"},
                 {.limit = 50, .commit = commit},
                 {.limit = 50, .state = "running"},
+                {.limit = 50, .repo = "acme/repo-7", .branch = "main", .state = "running"},
         };
         static const char *const names[] = {
-                "newest",     "deep in the list",         "repository", "its branch",
-                "rare state", "rare state of repository", "commit",     "none running"};
+                "newest",     "deep in the list", "repository",
+                "its branch", "rare state",       "rare state of repository",
+                "commit",     "none running",     "none running of a branch"};
 
         for (size_t i = 0; i < sizeof(filters) / sizeof(*filters); i++)
                 bench_list(bench, names[i], &filters[i]);

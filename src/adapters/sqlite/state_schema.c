@@ -90,6 +90,7 @@ QUEUE_SCHEMA
 "CREATE INDEX build_unfinished ON build (seq) WHERE unfinished = 1;"
 "CREATE INDEX build_repo ON build (repo_id);"
 "CREATE INDEX build_repo_branch ON build (repo_id, branch);"
+"CREATE INDEX build_repo_branch_state ON build (repo_id, branch, state);"
 "CREATE INDEX build_repo_state ON build (repo_id, state);"
 "CREATE INDEX build_repo_event ON build (repo_id, event);"
 "CREATE INDEX build_branch ON build (branch);"

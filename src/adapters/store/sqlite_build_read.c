@@ -247,8 +247,8 @@ static void add_filters(struct where *where, const struct build_filter *filter)
         bool commit = is_set(filter->commit);
         bool repo = is_set(filter->repo) && !commit;
         bool branch = is_set(filter->branch) && !commit;
-        bool state = is_set(filter->state) && !commit && !branch;
-        bool event = is_set(filter->event) && !commit && !branch && !state;
+        bool state = is_set(filter->state) && !commit && (!branch || repo);
+        bool event = is_set(filter->event) && !commit && !branch && !is_set(filter->state);
 
         add_filter(where, commit, "\"commit\"", "?", filter->commit);
         add_filter(where, repo, "repo_id", "(SELECT id FROM repository WHERE name = ?)",
