@@ -5,8 +5,8 @@
  * Queues are at-least-once: what bus_publish() confirmed survives a crash of both sides; what a
  * consumer received and did not settle comes again after the consumer is gone, with its count of
  * attempts. Consumers recognise duplicates by the message's own id. A message that a consumer
- * declares dead goes to "<queue>.dead" with its reason. Order within a queue is first in, first
- * out, except for what was retried.
+ * declares dead goes to "<queue>.dead" with its reason; BUS_DEAD_MAX are kept there, then the
+ * oldest make room. Order within a queue is first in, first out, except for what was retried.
  *
  * Topics are for waking up people who look: no history, no confirmation, a slow subscriber loses
  * the oldest and is told so.
@@ -21,6 +21,7 @@
 
 #define BUS_BODY_MAX (256 * 1024)
 #define BUS_BATCH_MAX 256
+#define BUS_DEAD_MAX 10000
 
 struct bus;
 struct bus_consumer;

@@ -222,6 +222,42 @@ TEST("a dead message lies in the queue of dead letters with its reason, count an
         done(state, bus);
 }
 
+static void publish_numbers(struct bus *bus, int n)
+{
+        for (int i = 0; i < n;) {
+                char texts[BUS_BATCH_MAX][12];
+                struct bus_body bodies[BUS_BATCH_MAX];
+                struct error err;
+                size_t k;
+
+                for (k = 0; k < BUS_BATCH_MAX && i < n; k++, i++)
+                        bodies[k] = (struct bus_body){
+                                texts[k], (size_t)snprintf(texts[k], sizeof(*texts), "%d", i)};
+                assert_ok(bus_publish_all(bus, QUEUE, bodies, k, &err), err);
+        }
+}
+
+TEST("of too many dead letters the oldest make room")
+{
+        struct bus *bus = fresh(state);
+        struct bus_consumer *consumer = consumer_of(bus, QUEUE, BUS_BATCH_MAX);
+        struct bus_consumer *dead;
+        struct error err;
+
+        publish_numbers(bus, BUS_DEAD_MAX + 3);
+        for (int i = 0; i < BUS_DEAD_MAX + 3; i++) {
+                struct bus_message message = receive(consumer);
+
+                assert_ok(bus_dead(consumer, message.tag, "poison", &err), err);
+        }
+        assert_depth(bus, QUEUE ".dead", BUS_DEAD_MAX, 0);
+        dead = consumer_of(bus, QUEUE ".dead", 1);
+        take_and_ack(dead, "3");
+        bus_consumer_close(dead);
+        bus_consumer_close(consumer);
+        done(state, bus);
+}
+
 TEST("a consumer of several queues starves none of them")
 {
         static const char *const queues[] = {QUEUE, OTHER_QUEUE, LOG_QUEUE};

@@ -20,12 +20,15 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "wire/codec.h"
 
 #include "base/banned.h"
 
 /* A queue that nobody drains must not fill the disk. */
 #define QUEUE_MESSAGES_MAX 1000000
 #define LOG_QUEUE_PREFIX "log.queue"
+
+_Static_assert(WIRE_BYTES_MAX == BUS_BODY_MAX, "every message that is encoded can be published");
 
 struct sqlite_queue *sqlite_bus_queue(struct sqlite_bus *bus, const char *name)
 {

@@ -155,13 +155,39 @@ struct move {
         int64_t id;
         int64_t due; /* 0: ready at once */
         char *reason;
+        int64_t excess; /* how many of the oldest of `to` make room */
+        int64_t dropped;
 };
+
+static int make_room(struct sqlite_conn *conn, struct move *move, struct error *err)
+{
+        int r;
+
+        move->dropped = 0;
+        if (move->excess <= 0)
+                return 0;
+        r = sqlite_run(conn,
+                       "DELETE FROM queue_body WHERE id IN (SELECT id FROM queue_message "
+                       "WHERE queue = ? AND state = 0 ORDER BY id LIMIT ?)",
+                       SQL_VALUES(SQL_TEXT(move->to->name), SQL_INT(move->excess)), err);
+        if (r >= 0)
+                r = sqlite_run(conn,
+                               "DELETE FROM queue_message WHERE id IN (SELECT id FROM "
+                               "queue_message WHERE queue = ? AND state = 0 ORDER BY id LIMIT ?)",
+                               SQL_VALUES(SQL_TEXT(move->to->name), SQL_INT(move->excess)), err);
+        if (r >= 0)
+                move->dropped = r;
+        return r < 0 ? r : 0;
+}
 
 static int move_row(struct sqlite_conn *conn, void *data, struct error *err)
 {
-        const struct move *move = data;
+        struct move *move = data;
         int r;
 
+        r = make_room(conn, move, err);
+        if (r < 0)
+                return r;
         r = sqlite_run(conn,
                        "UPDATE queue_message SET queue = ?, state = ?, due = ?, reason = ? "
                        "WHERE id = ?",
@@ -177,6 +203,7 @@ static void moved(void *data)
 
         pthread_mutex_lock(&move->bus->lock);
         move->from->unsettled--;
+        move->to->ready -= move->dropped;
         if (move->due) {
                 move->to->delayed++;
                 if (move->due < move->to->next_due)
@@ -236,6 +263,7 @@ int sqlite_dead(struct bus_consumer *consumer, uint64_t tag, const char *reason,
                            text_ends(hand->queue->name, ".dead") ? "" : ".dead");
         pthread_mutex_lock(&self->bus->lock);
         move.to = sqlite_bus_queue(self->bus, name);
+        move.excess = move.to->ready + 1 - BUS_DEAD_MAX;
         pthread_mutex_unlock(&self->bus->lock);
         r = settle_by_move(self, tag, &move, reason, err);
         if (r < 0)
