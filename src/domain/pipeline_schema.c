@@ -11,6 +11,8 @@
 #include "base/banned.h"
 
 #define NAME_PATTERN "^[A-Za-z_][A-Za-z0-9_-]{0,62}$"
+#define IMAGE_PATTERN "^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
+#define SHELL_PATTERN "^(sh|bash|python)$|\\{0\\}"
 #define ENV_PATTERN "^[A-Za-z_][A-Za-z0-9_]*$"
 
 static json_t *schema_of_table(const struct key_table *table);
@@ -62,6 +64,13 @@ static json_t *schema_of_type(const struct key *key)
                 return json_pack("{s:[i, f, s, s]}", "enum", 1, 1.0, "1", "1.0");
         case KEY_TEXT:
                 return json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean");
+        case KEY_SCRIPT:
+                return json_pack("{s:[s, s, s], s:s}", "type", "string", "number", "boolean",
+                                 "pattern", "\\S");
+        case KEY_IMAGE:
+                return json_pack("{s:s, s:s}", "type", "string", "pattern", IMAGE_PATTERN);
+        case KEY_SHELL:
+                return json_pack("{s:s, s:s}", "type", "string", "pattern", SHELL_PATTERN);
         case KEY_ID:
                 return json_pack("{s:s, s:s}", "type", "string", "pattern", NAME_PATTERN);
         case KEY_CHOICE:
@@ -82,8 +91,8 @@ static json_t *schema_of_type(const struct key *key)
         case KEY_CODES:
                 return one_or_several(number(key, "integer", 1));
         case KEY_NAMES:
-                return json_pack("{s:[s, s], s:{s:s}}", "type", "string", "array", "items", "type",
-                                 "string");
+                return json_pack("{s:[s, s], s:{s:s}, s:b}", "type", "string", "array", "items",
+                                 "type", "string", "uniqueItems", 1);
         case KEY_ENV:
                 return json_pack("{s:[s, s], s:{s:s}, s:{s:o}}", "type", "object", "null",
                                  "propertyNames", "pattern", ENV_PATTERN, "additionalProperties",
