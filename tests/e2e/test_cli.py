@@ -333,6 +333,25 @@ def test_the_token_of_this_machine_goes_to_no_other_server(built):
     other.server_close()
 
 
+def test_the_users_own_file_names_a_server_and_its_token(built, tmp_path):
+    folder = tmp_path / ".config" / "argon"
+    folder.mkdir(parents=True)
+
+    def run(text):
+        (folder / "config").write_text(text)
+        return subprocess.run([ARGON, "builds", "--json=number"], capture_output=True, text=True,
+                              check=False, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+
+    done = run(f"server = {built.url}/\ntoken = {built.token}\n")
+    assert done.returncode == 0 and json.loads(done.stdout) == [{"number": 1}]
+    assert run(f"server = {built.url}\n").returncode == 4
+    done = run(f"server = {built.url}\nslots = 2\n")
+    assert done.returncode == 2 and "config:2:" in done.stderr
+    (tmp_path / "token").write_text(built.token + "\n")
+    done = run(f"server = {built.url}\ntoken.file = {tmp_path}/token\n")
+    assert done.returncode == 0
+
+
 def test_doctor_reports_as_text_and_as_json(built):
     done = built.command("doctor")
     assert done.returncode in (0, 1) and built.url in done.stdout

@@ -7,6 +7,9 @@ import socket
 import stat
 import subprocess
 import time
+import urllib.request
+
+import pytest
 
 from tests.support.argon import ARGON, Server, wait_for
 from tests.support.forge import push
@@ -18,13 +21,24 @@ jobs:
 """
 
 
-def pss_kib(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
-        return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M).group(1))
+@pytest.fixture
+def up(tmp_path):
+    """Servers that may end in any way; whatever is left of them is killed."""
+    made = []
+
+    def start(**options):
+        made.append(Server(tmp_path, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
 
 
-def test_the_first_start_makes_secrets_that_only_the_owner_may_read(tmp_path):
-    one = Server(tmp_path, WEBHOOK_SECRET="")
+def test_the_first_start_makes_secrets_that_only_the_owner_may_read(up):
+    one = up(WEBHOOK_SECRET="")
     for name in ("token", "webhook-secret"):
         path = one.data / name
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -55,6 +69,35 @@ def test_an_address_in_use_is_an_error_that_names_it(server, tmp_path):
     assert done.returncode not in (0, 2) and address in done.stderr
 
 
+def test_it_listens_on_several_addresses(tmp_path):
+    process = subprocess.Popen(
+        [ARGON, "up", "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--engine", "local"],
+        stderr=subprocess.PIPE, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ARGON_DATA": str(tmp_path / "d"),
+             **{key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS")}})
+    addresses = []
+    while len(addresses) < 2:
+        line = process.stderr.readline()
+        assert line, "it ended"
+        addresses += re.findall(r"^listening on (http://\S+)$", line)
+    assert addresses[0].startswith("http://127.0.0.1:") and addresses[1].startswith("http://[::1]:")
+    for address in addresses:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
+            assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_an_unknown_variable_or_a_secret_file_that_is_missing_is_told(tmp_path):
+    done = subprocess.run([ARGON, "up", "--listen", "127.0.0.1:0"], capture_output=True, text=True,
+                          timeout=30, check=False, env={
+                              "PATH": os.environ["PATH"], "HOME": str(tmp_path),
+                              "ARGON_WEBHOOK_SECRET_FILE": str(tmp_path / "nowhere")})
+    assert done.returncode == 5
+    assert "ARGON_WEBHOOK_SECRET_FILE" in done.stderr and "nowhere" in done.stderr
+
+
 def test_a_wrong_setting_ends_the_start_with_its_place(tmp_path):
     config = tmp_path / "argon.conf"
     config.write_text("slots = many\n")
@@ -82,8 +125,8 @@ def test_a_request_sent_while_the_child_is_away_is_answered_by_the_next(server):
     assert status == 200
 
 
-def test_it_gives_up_after_five_crashes_within_a_minute(tmp_path):
-    one = Server(tmp_path)
+def test_it_gives_up_after_five_crashes_within_a_minute(up):
+    one = up()
     killed = []
 
     def next_child():
@@ -104,8 +147,8 @@ def test_it_gives_up_after_five_crashes_within_a_minute(tmp_path):
     assert "given up" in one.log()
 
 
-def test_a_killed_parent_takes_the_child_along_and_the_next_start_works(tmp_path):
-    one = Server(tmp_path)
+def test_a_killed_parent_takes_the_child_along_and_the_next_start_works(up):
+    one = up()
     child = one.child()
     one.process.kill()
     one.process.wait()
@@ -114,10 +157,10 @@ def test_a_killed_parent_takes_the_child_along_and_the_next_start_works(tmp_path
     one.stop()
 
 
-def test_sighup_reads_the_settings_again_and_keeps_them_when_they_are_wrong(tmp_path):
+def test_sighup_reads_the_settings_again_and_keeps_them_when_they_are_wrong(up, tmp_path):
     config = tmp_path / "argon.conf"
     config.write_text("slots = 1\n")
-    one = Server(tmp_path, arguments=["--config", str(config)])
+    one = up(arguments=["--config", str(config)])
     assert one.get("/api/v1/executors")["executors"][0]["slots"] == 1
     child = one.child()
     config.write_text("slots = many\n")
@@ -148,12 +191,12 @@ jobs:
     assert one.log_text(job).endswith(b"begun\ndone\n")
 
 
-def test_systemd_is_told(tmp_path):
+def test_systemd_is_told(up, tmp_path):
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(path))
         told.settimeout(30)
-        one = Server(tmp_path)
+        one = up()
         one.stop()
         one.environment["NOTIFY_SOCKET"] = str(path)
         one.start()

@@ -55,8 +55,13 @@ class Server:
                 [ARGON, "up", "--listen", "127.0.0.1:0", "--engine", self.engine, *self.arguments],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         listen = self.data / "listen"
-        wait_for(lambda: self.process.poll() is not None or self.ready(), READY_S,
-                 why="no ready line\n" + self.log())
+        try:
+            wait_for(lambda: self.process.poll() is not None or self.ready(), READY_S,
+                     why="no ready line\n" + self.log())
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
         assert self.process.poll() is None, self.log()
         self.url = "http://" + listen.read_text(encoding="utf-8").strip()
         self.token = (self.data / "token").read_text(encoding="utf-8").strip()
