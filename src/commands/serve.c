@@ -130,9 +130,8 @@ static void say_engine(const struct serve *serve)
         scoped_text char *missing = text_copy(text_or(info->missing, ""));
         char *line = missing;
 
-        log_event(LOG_INFO, &about, "jobs run on %s (%s), %d at once%s%s", info->name,
-                  info->version, serve->slots, *text_or(serve->why, "") ? ": " : "",
-                  text_or(serve->why, ""));
+        log_event(LOG_INFO, &about, "jobs run on %s; %d at once",
+                  text_or(serve->why, info->version), serve->slots);
         while (*line) {
                 size_t n = strcspn(line, "\n");
                 bool more = line[n] == '\n';

@@ -494,16 +494,29 @@ static int check_all(struct settings *s, struct error *err)
         return 0;
 }
 
-static int set_defaults(struct settings *settings, struct error *err)
+/* The data folder is an absolute path: engines hand its folders to others. */
+static int place_data(struct settings *settings, struct error *err)
 {
-        scoped_text char *data = default_data();
+        size_t i = (size_t)config_find(settings->config, "data");
+        scoped_text char *origin = text_copy(config_origin(settings->config, i));
+        scoped_text char *data = NULL;
+        scoped_text char *here = NULL;
 
-        if (settings->data && *settings->data)
+        if (*text_or(settings->data, "") == '/')
                 return 0;
-        if (!data)
-                return error_set(err, ERROR_INVALID,
-                                 "no data folder: HOME is not set; set ARGON_DATA or --data");
-        return config_set(settings->config, "data", data, "default", err);
+        if (!*text_or(settings->data, "")) {
+                data = default_data();
+                if (!data)
+                        return error_set(err, ERROR_INVALID,
+                                         "no data folder: HOME is not set; set "
+                                         "ARGON_DATA or --data");
+                return config_set(settings->config, "data", data, "default", err);
+        }
+        here = getcwd(NULL, 0);
+        if (!here)
+                return error_set_errno(err, "the current folder");
+        data = fs_path(here, settings->data);
+        return config_set(settings->config, "data", data, origin, err);
 }
 
 int settings_load(struct settings **ret, const char *file, bool client,
@@ -521,7 +534,7 @@ int settings_load(struct settings **ret, const char *file, bool client,
                 if (config_set(settings->config, flags[i].key, flags[i].value, origin, err) < 0)
                         return -ERROR_INVALID;
         }
-        if (check_all(settings, err) < 0 || set_defaults(settings, err) < 0)
+        if (check_all(settings, err) < 0 || place_data(settings, err) < 0)
                 return -ERROR_INVALID;
         *ret = take(settings);
         return 0;

@@ -226,6 +226,21 @@ TEST("a retention, a rewrite and a URL of another shape are refused")
                 "https://HOST[:PORT]");
 }
 
+TEST("a data folder that is named from here is made absolute, and keeps its origin")
+{
+        char *home = make_home();
+        scoped_text char *here = getcwd(NULL, 0);
+        scoped_text char *expected = text_format("%s/some/folder", here);
+        scoped(settings) struct settings *settings = NULL;
+        struct error err = {0};
+
+        setenv("ARGON_DATA", "some/folder", 1);
+        assert_ok(load(&settings, NULL, &err), err);
+        assert_string_equal(settings->data, expected);
+        assert_string_equal(origin_of(settings, "data"), "environment ARGON_DATA");
+        done(home);
+}
+
 TEST("a variable that is no setting is found out")
 {
         char *home = make_home();
