@@ -323,3 +323,44 @@ def test_init_writes_a_file_that_lint_likes_and_never_over_another(project, tmp_
     assert again.returncode == 1 and "nothing was changed" in again.stderr
     assert (folder / ".runnerci.yml").read_text(encoding="utf-8") == text
     assert project("init", "--template", "pyton", folder=folder).returncode == 2
+
+
+def docker_group():
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    return os.stat(host.removeprefix("unix://")).st_gid
+
+
+def test_on_docker_steps_run_in_their_image_and_nothing_is_left(project):
+    (project.path / ".runnerci.yml").write_text(
+        "version: 1\njobs:\n  a: {image: 'argon-test:base', steps: [{run: 'id -u; echo $TOKEN; cat hello.txt'}]}\n",
+        encoding="utf-8")
+    done = project("exec", "--engine", "docker", "--secret", "TOKEN", TOKEN="s3cr3t-value")
+    assert done.returncode == 0, done.stderr
+    assert "0\n***\nhello\n" in done.stdout
+    mine = (project.home / ".cache/argon/exec/0/engine/id").read_text(encoding="utf-8").strip()
+    for what in (["ps", "-aq"], ["network", "ls", "-q"]):
+        left = subprocess.run(["docker", *what, "--filter", f"label=argon.data={mine}"],
+                              capture_output=True, text=True, check=True).stdout
+        assert left == ""
+
+
+def test_somebody_who_is_not_root_gets_back_what_a_containers_root_made(project, tmp_path):
+    (project.path / ".runnerci.yml").write_text(
+        "version: 1\njobs:\n  a: {image: 'argon-test:base', steps: [{run: 'mkdir -m 700 x && touch x/y; id -u'}]}\n",
+        encoding="utf-8")
+    somebody = []
+    if os.geteuid() == 0:
+        somebody = ["setpriv", "--reuid", "65534", "--regid", "65534",
+                    "--groups", str(docker_group())]
+        subprocess.run(["chown", "-R", "65534:65534", str(tmp_path)], check=True)
+        folder = tmp_path
+        while str(folder) not in ("/", "/tmp"):
+            os.chmod(folder, os.stat(folder).st_mode | 0o055)
+            folder = folder.parent
+    for _ in range(2):
+        done = subprocess.run([*somebody, ARGON, "exec", "--engine", "docker"], cwd=project.path,
+                              capture_output=True, text=True, timeout=120, check=False,
+                              env={**os.environ, "HOME": str(project.home)})
+        assert done.returncode == 0 and done.stdout.endswith("\n0\n"), done.stdout + done.stderr
+        assert "cannot be removed" not in done.stderr
+    assert not (project.home / ".cache/argon/exec/0/work").exists()
