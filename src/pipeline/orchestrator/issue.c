@@ -276,7 +276,8 @@ int issue_again(struct orchestrator *o, struct build *build, struct job *job, st
                 result = bus_publish(o->options.bus, QUEUE_SANDBOX, issued.body.data,
                                      issued.body.len, err);
         }
-        watch_published(watch, job->id, attempt->number, now_ms);
+        if (result == 0)
+                watch_published(watch, job->id, attempt->number, now_ms);
         order_freep(&issued.order);
         str_done(&issued.body);
         return result;
