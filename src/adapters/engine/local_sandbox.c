@@ -26,7 +26,7 @@
 
 #define NAME_TOKEN 12
 #define SETTLE_MS 2000 /* for bwrap's outer process to write the exit code */
-#define SETTLE_PAUSE_MS 5
+#define SETTLE_PAUSE_MS 1
 #define DISK_MARK "disk-exceeded"
 
 /* What a handle knows beside its record: bwrap's outer process, if it is our child. */
