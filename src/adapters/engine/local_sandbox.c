@@ -109,7 +109,7 @@ static char *make_name(const struct sandbox_spec *spec)
 static int make_mount_point(const char *control, struct error *err)
 {
         scoped_text char *path = fs_path(control, "argon-step");
-        scoped_fd int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0444);
+        scoped_fd int fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0444);
 
         return fd < 0 ? error_set_errno(err, "make '%s'", path) : 0;
 }
