@@ -11,24 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fs.h"
-#include "base/id.h"
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/str.h"
-#include "domain/build.h"
 #include "pipeline/executor/assignment.h"
+#include "pipeline/executor/folders.h"
 #include "pipeline/executor/job_run.h"
 #include "pipeline/executor/recovery.h"
 #include "pipeline/executor/slots.h"
 #include "pipeline/executor/spool.h"
+#include "pipeline/executor/wanted.h"
 #include "ports/bus.h"
 #include "ports/engine.h"
 #include "ports/store.h"
@@ -38,16 +35,11 @@
 #define CANCEL_PREFIX "cancel."
 #define AGAIN_MOST_MS 5000
 #define SPOOL_SLOT_MIN (INT64_C(64) << 20)
-#define TMPFS_TYPE 0x01021994
 
 /* The lock guards stopping, draining, changed, look and slots (set once, by the keeper). */
 struct executor {
         struct executor_options options;
-        char id[ID_SIZE];
-        char *work;
-        char *control;
-        char *spool;
-        char *masks;
+        struct folders folders;
         struct assignment_place place;
         int quit; /* eventfd */
         pthread_mutex_t lock;
@@ -111,7 +103,7 @@ static void put_row(struct executor *executor)
 {
         const struct engine_info *info = engine_info(executor->options.engine);
         struct executor_row row = {
-                .id = executor->id,
+                .id = executor->folders.id,
                 .name = text_or(executor->options.name, "executor"),
                 .labels = text_or(executor->options.labels, ""),
                 .engine = info->version,
@@ -127,112 +119,14 @@ static void put_row(struct executor *executor)
                 log_event(LOG_WARNING, &about_us, "registry: %s", err.text);
 }
 
-/* What the table of running jobs looked like for a moment. */
-struct seen {
-        char *build_id;
-        char *job_id;
-        int attempt;
-        char *token;
-};
-
-struct seen_list {
-        struct seen *items;
-        size_t n;
-};
-
-static void see(void *data, struct assignment *assignment)
-{
-        struct seen_list *list = data;
-
-        list->items = xrealloc(list->items, (list->n + 1) * sizeof(*list->items));
-        list->items[list->n++] =
-                (struct seen){text_copy(assignment->build_id), text_copy(assignment->job_id),
-                              assignment->attempt, text_copy(assignment->token)};
-}
-
-struct order_to_stop {
-        const char *job_id;
-        int attempt; /* 0: any */
-        enum job_stop_kind kind;
-};
-
-static void stop_one(void *data, struct assignment *assignment)
-{
-        const struct order_to_stop *order = data;
-
-        if (strcmp(assignment->job_id, order->job_id) == 0 &&
-            (order->attempt == 0 || assignment->attempt == order->attempt))
-                job_stop_raise(assignment->stop, order->kind);
-}
-
-static void stop_all(void *data, struct assignment *assignment)
-{
-        job_stop_raise(assignment->stop, *(enum job_stop_kind *)data);
-}
-
-/* Whether the attempt is still the one that the build waits for. */
-static bool is_wanted(struct build *build, const struct seen *seen)
-{
-        struct job *job = build_job_by_id(build, seen->job_id);
-
-        if (!job)
-                return false;
-        for (size_t i = 0; i < job->n_attempts; i++) {
-                const struct attempt *attempt = &job->attempts[i];
-
-                if (attempt->number == seen->attempt)
-                        return strcmp(attempt->token, seen->token) == 0 &&
-                               !state_ended(attempt->state);
-        }
-        return true; /* dispatched before it was recorded */
-}
-
-static enum job_stop_kind ask_build(struct executor *executor, const struct seen *seen)
-{
-        enum job_stop_kind kind = JOB_STOP_NONE;
-        struct build *build = NULL;
-        struct error err;
-        int result = store_build_get(executor->options.store, &build, seen->build_id, &err);
-
-        if (result == -ERROR_NOT_FOUND)
-                return JOB_STOP_ABANDON;
-        if (result < 0)
-                return JOB_STOP_NONE; /* asked again with the next beat */
-        if (!is_wanted(build, seen))
-                kind = JOB_STOP_ABANDON;
-        else if (build->cancel_requested)
-                kind = JOB_STOP_CANCEL;
-        build_free(build);
-        return kind;
-}
-
-static void look_at_builds(struct executor *executor)
-{
-        struct seen_list list = {NULL, 0};
-
-        slots_each(executor->slots, see, &list);
-        for (size_t i = 0; i < list.n; i++) {
-                struct seen *seen = &list.items[i];
-                struct order_to_stop order = {seen->job_id, seen->attempt,
-                                              ask_build(executor, seen)};
-
-                if (order.kind != JOB_STOP_NONE)
-                        slots_each(executor->slots, stop_one, &order);
-                free(seen->build_id);
-                free(seen->job_id);
-                free(seen->token);
-        }
-        free(list.items);
-}
-
 static void beat(struct executor *executor)
 {
         struct error err;
 
-        if (store_lease_beat(executor->options.store, executor->id, &err) < 0)
+        if (store_lease_beat(executor->options.store, executor->folders.id, &err) < 0)
                 log_event(LOG_WARNING, &about_us, "beat: %s", err.text);
         put_row(executor);
-        look_at_builds(executor);
+        wanted_check(executor->slots, executor->options.store);
 }
 
 static void notice_change(void *data)
@@ -343,7 +237,7 @@ static void *keep(void *data)
                         beat(executor);
                         beat_at = clock_ms() + beat_every(executor);
                 } else if (look) {
-                        look_at_builds(executor);
+                        wanted_check(executor->slots, executor->options.store);
                 } else if (changed) {
                         put_row(executor);
                 }
@@ -354,11 +248,10 @@ static void *keep(void *data)
 
 static void cancel_job(struct executor *executor, const char *job_id)
 {
-        struct order_to_stop order = {job_id, 0, JOB_STOP_CANCEL};
         struct slots *slots = slots_of(executor);
 
         if (slots)
-                slots_each(slots, stop_one, &order);
+                wanted_cancel(slots, job_id);
 }
 
 static void look_now(struct executor *executor)
@@ -404,64 +297,14 @@ static void *listen_for_cancels(void *data)
 
 /* Opening */
 
-static int read_id(struct executor *executor, struct error *err)
-{
-        scoped_text char *path = fs_path(executor->options.data, "executor.id");
-        scoped_str struct str text = STR_INIT;
-
-        if (access(path, F_OK) == 0) {
-                if (str_read_file(&text, path, ID_SIZE, err) < 0)
-                        return -err->kind;
-                if (text.len >= ID_SIZE - 1)
-                        text.data[ID_SIZE - 1] = '\0';
-                if (!id_valid(text.data))
-                        return error_set(err, ERROR_INVALID,
-                                         "'%s' holds no id; remove it and a new one is made", path);
-                memcpy(executor->id, text.data, ID_SIZE);
-                return 0;
-        }
-        id_new(executor->id);
-        str_printf(&text, "%s\n", executor->id);
-        return fs_write_atomic(path, text.data, text.len, 0644, err);
-}
-
-/* A folder on a file system that is memory only; NULL where there is none: then added masks are
- * not kept over a restart. */
-static char *masks_folder(const struct executor *executor)
-{
-        static const char *const roots[] = {"/run", "/dev/shm"};
-
-        for (size_t i = 0; i < sizeof(roots) / sizeof(*roots); i++) {
-                scoped_text char *path = text_format("%s/argon-%s", roots[i], executor->id);
-                struct statfs fs;
-                struct stat st;
-
-                if (statfs(roots[i], &fs) < 0 || fs.f_type != TMPFS_TYPE)
-                        continue;
-                if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                        continue;
-                if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-                    (st.st_mode & 077) == 0)
-                        return take(path);
-        }
-        return NULL;
-}
-
 static int make_place(struct executor *executor, struct error *err)
 {
         const struct executor_options *options = &executor->options;
+        const struct folders *folders = &executor->folders;
         int64_t share = SPOOL_BYTES_MAX / options->slots;
 
-        executor->work = fs_path(options->data, "work");
-        executor->control = fs_path(options->data, "jobs");
-        executor->spool = fs_path(options->data, "spool/jobs");
-        if (fs_mkdirs(executor->work, 0700, err) < 0 ||
-            fs_mkdirs(executor->control, 0700, err) < 0 ||
-            fs_mkdirs(executor->spool, 0700, err) < 0)
+        if (folders_init(&executor->folders, options->data, err) < 0)
                 return -err->kind;
-        if (read_id(executor, err) < 0)
-                return error_wrap(err, "the executor's id");
-        executor->masks = masks_folder(executor);
         executor->quit = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (executor->quit < 0)
                 return error_set_errno(err, "make an eventfd");
@@ -470,11 +313,11 @@ static int make_place(struct executor *executor, struct error *err)
                 .store = options->store,
                 .engine = options->engine,
                 .forge = options->forge,
-                .executor = executor->id,
-                .work = executor->work,
-                .control = executor->control,
-                .spool = executor->spool,
-                .masks = executor->masks,
+                .executor = folders->id,
+                .work = folders->work,
+                .control = folders->control,
+                .spool = folders->spool,
+                .masks = folders->masks,
                 .spool_max = share > SPOOL_SLOT_MIN ? share : SPOOL_SLOT_MIN,
                 .log_max = options->log_max,
                 .orphan_max_ms = options->orphan_max_ms,
@@ -552,6 +395,11 @@ static void stop_canceller(struct executor *executor)
         bus_topic_close(executor->topic);
 }
 
+static void stop_all(void *data, struct assignment *assignment)
+{
+        job_stop_raise(assignment->stop, *(enum job_stop_kind *)data);
+}
+
 static void stop_slots(struct executor *executor)
 {
         enum job_stop_kind detach = JOB_STOP_DETACH;
@@ -588,14 +436,11 @@ void executor_close(struct executor *executor)
                 close(executor->quit);
         pthread_cond_destroy(&executor->wake);
         pthread_mutex_destroy(&executor->lock);
-        free(executor->work);
-        free(executor->control);
-        free(executor->spool);
-        free(executor->masks);
+        folders_done(&executor->folders);
         free(executor);
 }
 
 const char *executor_id(const struct executor *executor)
 {
-        return executor->id;
+        return executor->folders.id;
 }
