@@ -116,7 +116,7 @@ static int parse_number(struct build_argument *ret, const char *whole, const cha
 
         if (parse_int(&number, digits, 1, INT64_MAX, NULL) < 0)
                 return bad(whole, err);
-        fill(ret, *repo ? BUILD_REPO_NUMBER : BUILD_NUMBER, repo, "");
+        fill(ret, *repo ? BUILD_REPO_NUMBER : BUILD_NUMBER, repo, *repo ? "" : digits);
         ret->number = number;
         if (text[n])
                 set_job(ret, text + n + 1);
@@ -323,6 +323,7 @@ int build_argument_find(json_t **ret, const struct build_argument *argument, str
         scoped_text char *here = repo ? NULL : build_argument_repo_here();
         scoped_text char *branch = NULL;
         const char *known = repo ? repo : here;
+        int result;
 
         switch (argument->kind) {
         case BUILD_ID:
@@ -330,9 +331,17 @@ int build_argument_find(json_t **ret, const struct build_argument *argument, str
         case BUILD_REPO_NUMBER:
                 return get_number(ret, client, argument->repo, argument->number, err);
         case BUILD_NUMBER:
-                if (known)
-                        return get_number(ret, client, known, argument->number, err);
-                return search(ret, argument, client, NULL, err);
+                result = known ? get_number(ret, client, known, argument->number, err)
+                               : search(ret, argument, client, NULL, err);
+                /* seven and more digits may also be the beginning of a commit */
+                if (result == -ERROR_NOT_FOUND && strlen(argument->name) >= BUILD_COMMIT_MIN) {
+                        struct build_argument commit = *argument;
+
+                        commit.kind = BUILD_COMMIT;
+                        if (search(ret, &commit, client, known, NULL) == 0)
+                                return 0;
+                }
+                return result;
         case BUILD_COMMIT:
                 return search(ret, argument, client, known, err);
         case BUILD_BRANCH:

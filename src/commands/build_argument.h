@@ -28,7 +28,7 @@ enum build_argument_kind {
 struct build_argument {
         enum build_argument_kind kind;
         char *repo;
-        char *name; /* id, commit or branch */
+        char *name; /* id, commit, branch, or the digits of a number */
         int64_t number;
         char *job;
         char *step;

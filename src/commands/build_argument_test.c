@@ -21,11 +21,11 @@ struct row {
 
 static const struct row rows[] = {
         {"", BUILD_NEWEST, "", "", 0, "", ""},
-        {"812", BUILD_NUMBER, "", "", 812, "", ""},
-        {"#812", BUILD_NUMBER, "", "", 812, "", ""},
-        {"812/test", BUILD_NUMBER, "", "", 812, "test", ""},
-        {"812/test/Run main script", BUILD_NUMBER, "", "", 812, "test", "Run main script"},
-        {"812/test/pytest", BUILD_NUMBER, "", "", 812, "test", "pytest"},
+        {"812", BUILD_NUMBER, "", "812", 812, "", ""},
+        {"#812", BUILD_NUMBER, "", "812", 812, "", ""},
+        {"812/test", BUILD_NUMBER, "", "812", 812, "test", ""},
+        {"812/test/Run main script", BUILD_NUMBER, "", "812", 812, "test", "Run main script"},
+        {"812/test/pytest", BUILD_NUMBER, "", "812", 812, "test", "pytest"},
         {"acme/api#812", BUILD_REPO_NUMBER, "acme/api", "", 812, "", ""},
         {"acme/api#812/test/2", BUILD_REPO_NUMBER, "acme/api", "", 812, "test", "2"},
         {"https://ci.example.org/r/acme/api/builds/812", BUILD_REPO_NUMBER, "acme/api", "", 812, "",

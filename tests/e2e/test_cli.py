@@ -246,6 +246,19 @@ def test_every_form_of_build_finds_the_build(built):
         assert done.returncode == 5, (form, done.stderr)
 
 
+def test_a_commit_may_begin_with_digits_only(server, repository):
+    one = server()
+    repo = repository({".runnerci.yml": GREEN})
+    for n in range(3000):  # one commit in 27 begins with seven digits
+        if repo.head()[:7].isdigit():
+            break
+        repo.git("commit", "-q", "--amend", "--allow-empty", "-m", f"Try {n}")
+    push(one, repo)
+    build = one.wait_build()
+    done = one.command("status", repo.head()[:7], "--json=id", check=True)
+    assert json.loads(done.stdout)["id"] == build["id"]
+
+
 def test_a_checkout_names_its_repository_and_branch(built, tmp_path):
     subprocess.run(["git", "init", "-q", "-b", "main", str(tmp_path)], check=True)
     subprocess.run(["git", "-C", str(tmp_path), "remote", "add", "origin",
