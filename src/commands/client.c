@@ -17,8 +17,8 @@
 #include "base/banned.h"
 
 #define ANSWER_BYTES_MAX (64 << 20)
-#define CALL_MS 90000 /* above the longest long poll */
-#define STREAM_IDLE_MS 60000
+#define CALL_MS 90000         /* above the longest long poll */
+#define STREAM_IDLE_MS 600000 /* a backup begins when its copy is made */
 #define SHORT_MS 10000
 #define REPEAT_MS 500
 
