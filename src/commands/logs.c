@@ -58,6 +58,12 @@ static bool went_wrong(const json_t *job)
         return show_ended(state) && strcmp(state, "success") && strcmp(state, "skipped");
 }
 
+/* A job that was skipped, or waits, has written nothing yet. */
+static bool has_attempt(const json_t *job)
+{
+        return json_int_or(job, "attempt", 0) >= 1;
+}
+
 static bool wanted(const struct logs *logs, const json_t *job)
 {
         if (*logs->job)
@@ -74,8 +80,6 @@ static int make_source(struct logs *logs, const json_t *job, struct log_source *
                 .attempt = (int)json_int_or(job, "attempt", 1),
                 .began_ms = json_time_or_zero(job, "started_at"),
         };
-        if (ret->attempt < 1)
-                ret->attempt = 1;
         if (log_view_step(job, logs->view.step, &ret->step_index) < 0)
                 return error_set(err, ERROR_NOT_FOUND, "job '%s' has no step '%s'", ret->job_name,
                                  logs->view.step);
@@ -108,6 +112,8 @@ static void head(const struct logs *logs, const json_t *build, const json_t *job
         fprintf(stderr, "== %s #%lld %s (%s)", json_text_or(build, "repo", ""),
                 (long long)json_int_or(build, "number", 0), json_text_or(job, "name", ""),
                 json_text_or(job, "state", ""));
+        if (!has_attempt(job) && *json_text_or(job, "reason", ""))
+                fprintf(stderr, " %s", json_text_or(job, "reason", ""));
         if (from > 1 && all >= from && logs->last)
                 fprintf(stderr, " last %lld of %lld lines; all: argon logs %s#%lld/%s",
                         (long long)(all - from + 1), (long long)all,
@@ -166,6 +172,8 @@ static int print_all(struct logs *logs, const json_t *build, struct error *err)
                         return -ERROR_NOT_FOUND;
                 from = first_line(logs, job, &source);
                 head(logs, build, job, from);
+                if (!has_attempt(job))
+                        continue;
                 result = logs->raw ? print_raw(logs, &source, err)
                                    : print_job(logs, job, &source, from, err);
                 if (result < 0)
@@ -276,7 +284,7 @@ static int start_followers(struct logs *logs, const json_t *build, struct error 
                 const json_t *job = json_array_get(jobs, i);
                 struct log_source source;
 
-                if (!wanted(logs, job) || json_int_or(job, "attempt", 0) < 1)
+                if (!wanted(logs, job) || !has_attempt(job))
                         continue;
                 if (make_source(logs, job, &source, err) < 0)
                         return -ERROR_NOT_FOUND;
@@ -430,6 +438,11 @@ static int run_with(struct logs *logs, const struct build_argument *argument)
                                 invocation_option(invocation, "repo"), &err) < 0 ||
             check_job(logs, build, &err) < 0)
                 return invocation_fail(invocation, &err);
+        if (show_ended(json_text_or(build, "state", "")) &&
+            json_array_size(json_object_get(build, "jobs")) == 0)
+                fprintf(stderr, "%s #%lld has no jobs: %s\n", json_text_or(build, "repo", ""),
+                        (long long)json_int_or(build, "number", 0),
+                        json_text_or(build, "reason", ""));
         if (invocation_given(invocation, "follow"))
                 return follow(logs, build);
         if (print_all(logs, build, &err) < 0)

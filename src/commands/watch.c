@@ -165,6 +165,7 @@ static int detached(const struct watch *watch, const json_t *build, int fd)
 
 static int finish(const struct watch *watch, const json_t *build)
 {
+        bool jobs = json_array_size(json_object_get(build, "jobs")) > 0;
         const char *state = json_text_or(build, "state", "");
         scoped_str struct str text = STR_INIT;
 
@@ -173,9 +174,9 @@ static int finish(const struct watch *watch, const json_t *build)
                 printf("%s", text.data);
         }
         if (show_exit_code(state) != EXIT_GREEN && !watch->json)
-                fprintf(stderr, "see: argon logs %s#%lld --failed\n",
-                        json_text_or(build, "repo", ""),
-                        (long long)json_int_or(build, "number", 0));
+                fprintf(stderr, "see: argon %s %s#%lld%s\n", jobs ? "logs" : "status",
+                        json_text_or(build, "repo", ""), (long long)json_int_or(build, "number", 0),
+                        jobs ? " --failed" : "");
         return show_exit_code(state);
 }
 

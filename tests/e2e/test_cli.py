@@ -525,6 +525,31 @@ def test_a_backup_of_a_running_server_restores_into_an_empty_folder(server, repo
     assert done.returncode == 2 and not (tmp_path / "x" / "argon.db").exists()
 
 
+def test_what_has_no_log_says_why(server, repository):
+    one = server()
+    repo = repository({".runnerci.yml": """\
+version: 1
+jobs:
+  a: { image: x, steps: [ { run: exit 1 } ] }
+  b: { image: x, needs: [a], steps: [ { run: echo b } ] }
+"""})
+    push(one, repo)
+    one.wait_build()
+    for arguments in (["logs", "1"], ["logs", "1/b"], ["logs", "1/b", "--raw"],
+                      ["logs", "-f", "1"]):
+        done = one.command(*arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert 'b (skipped) skipped: it needs "a"' in one.command("logs", "1/b").stderr
+    repo.commit({".runnerci.yml": "version: 1\njobs:\n  a: { imgae: x, steps: [ { run: x } ] }\n"})
+    push(one, repo)
+    one.wait_build(number=2)
+    done = one.command("logs", "2")
+    assert done.returncode == 0 and "imgae" in done.stderr
+    done = one.command("watch", "2")
+    assert done.returncode == 3 and "argon status acme/demo#2" in done.stderr
+    assert 'did you mean "image"?' in one.command("status", "2").stdout
+
+
 def test_bytes_of_any_kind_do_not_break_the_log(server, repository):
     one = server()
     push(one, repository({".runnerci.yml": """\
