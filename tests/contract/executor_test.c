@@ -733,6 +733,38 @@ TEST("kill -9 at any moment: the job goes on in its one sandbox, its log is whol
         }
 }
 
+TEST("a mask that the job added before its executor died hides the value afterwards too")
+{
+        struct attempt_case job = {
+                .scripts = {
+                        "echo ::add-mask::hidden-value; echo known hidden-value; sleep 3; for i "
+                        "in $(seq 1 50); do echo see hidden-value $i; sleep 0.02; done"}};
+        scoped_str struct str log = STR_INIT;
+        scoped_str struct str want = STR_INIT;
+        struct heard heard = {0};
+        struct world world;
+        pid_t pid;
+
+        world_open(&world, false, 0);
+        case_put(&world, &job);
+        world_close(&world);
+        pid = start_server(NULL);
+        for (int i = 0; i < 300 && entries_in("work") == 0; i++)
+                usleep(20000);
+        usleep(2500000);
+        kill_server(pid);
+        world_open(&world, true, 0);
+        listen_until(&world, &job, &heard, &heard.n_finished, 1);
+        assert_int_equal(heard.state, STATE_SUCCESS);
+        str_add(&want, "::add-mask::***\nknown ***\n");
+        for (int i = 1; i <= 50; i++)
+                str_printf(&want, "see *** %d\n", i);
+        read_log(&world, &job, 0, &log);
+        assert_string_equal(log.data, want.data);
+        assert_nothing_left(&world);
+        world_close(&world);
+}
+
 #ifdef ARGON_FAILPOINTS
 TEST("kill -9 at each failpoint: the same attempt goes on, the result and the log are right")
 {

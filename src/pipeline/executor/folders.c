@@ -77,6 +77,9 @@ int folders_init(struct folders *folders, const char *data, struct error *err)
 
 void folders_done(struct folders *folders)
 {
+        /* one that is not empty serves the next process */
+        if (folders->masks)
+                rmdir(folders->masks);
         free(folders->work);
         free(folders->control);
         free(folders->spool);
