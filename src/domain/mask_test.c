@@ -391,6 +391,60 @@ TEST("random text of a few letters is masked as the slow reference does, however
         reference_done(&reference);
 }
 
+/* Like feed(), but every piece is taken by another stream, which goes on from what was saved. */
+static void feed_with_successors(struct mask_set *set, const char *text, size_t n, size_t each,
+                                 struct str *ret)
+{
+        struct mask_stream *stream = mask_stream_new(set);
+
+        for (size_t at = 0; at < n;) {
+                size_t step = n - at < each ? n - at : each;
+                scoped_str struct str saved = STR_INIT;
+
+                mask_stream_feed(stream, text + at, step, ret);
+                at += step - (at + step < n ? mask_stream_kept(stream) : 0);
+                if (at + mask_stream_kept(stream) >= n)
+                        continue;
+                mask_stream_save(stream, &saved);
+                each += mask_stream_kept(stream); /* or it would not come forward */
+                mask_stream_free(stream);
+                stream = mask_stream_new(set);
+                assert_true(mask_stream_load(stream, saved.data, saved.len));
+        }
+        mask_stream_flush(stream, ret);
+        mask_stream_free(stream);
+}
+
+TEST("a stream that is saved and loaded puts out what one alone would have")
+{
+        static const char alphabet[] = "ab\n\033[m1";
+        static const char *const secrets[] = {"abaaba", "aabbaabb", "ab\nabab1a", "[1mab[1m"};
+        struct mask_set *set = mask_set_new();
+        struct error err = {0};
+        uint32_t seed = 3;
+
+        for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++)
+                assert_ok(mask_set_add(set, secrets[i], strlen(secrets[i]), &err), err);
+        for (int round = 0; round < 400; round++) {
+                scoped_str struct str text = STR_INIT;
+                scoped_str struct str expected = STR_INIT;
+
+                for (int i = 0; i < 300; i++)
+                        str_add_char(&text, alphabet[next_random(&seed) % 7 % (round % 2 ? 7 : 3)]);
+                feed(set, text.data, text.len, 0, text.len, &expected);
+                for (size_t each = 1; each < 20; each++) {
+                        scoped_str struct str out = STR_INIT;
+
+                        feed_with_successors(set, text.data, text.len, each, &out);
+                        if (out.len != expected.len ||
+                            memcmp(out.data, expected.data, out.len) != 0)
+                                fail_msg("feeds of %zu: '%s' as '%s' instead of '%s'", each,
+                                         text.data, out.data, expected.data);
+                }
+        }
+        mask_set_free(set);
+}
+
 TEST("text without secrets comes out as it went in")
 {
         struct mask_set *set = mask_set_new();
