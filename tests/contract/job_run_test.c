@@ -732,6 +732,19 @@ TEST("a sandbox that is removed from outside ends the job in error")
         case_done(&job);
 }
 
+TEST("more CPUs than there are is said, and the job runs with those there are")
+{
+        struct job_case job;
+
+        case_init(&job);
+        job.order->millicpus = 64000500;
+        case_step(&job, "echo ran");
+        case_run(&job);
+        assert_outcome(&job, STATE_SUCCESS, REASON_NONE, "");
+        assert_non_null(strstr(job.told.notes.data, "64000.5 CPUs cut down to "));
+        case_done(&job);
+}
+
 TEST("untrusted code runs unprivileged in a workspace of its own, or not at all")
 {
         const struct engine_info *info = engine_info(fixture.engine);

@@ -37,6 +37,13 @@ static void note_conditions(struct run *run)
         note_lines(run, text_or(run->order->notes, ""));
         note_lines(run, text_or(info->missing, ""));
         note_lines(run, run->unmasked.data);
+        if (info->cpus > 0 && run->order->millicpus > (int64_t)info->cpus * 1000) {
+                scoped_text char *line =
+                        text_format("%g CPUs cut down to %d: there are no more here",
+                                    (double)run->order->millicpus / 1000, info->cpus);
+
+                run_note(run, line);
+        }
         if (!info->images && *text_or(run->order->image, "")) {
                 scoped_text char *line =
                         text_format("image %s is not used: the %s engine runs the steps on this "
