@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@
 
 #include "base/banned.h"
 
+#define SIGNALS 64 /* of the kernel, on every architecture but MIPS */
 #define OOM_SCORE 500
 #define START_MAX_MS                                                                 \
         10000 /* from fork to exec: only a folder on a dead file system takes longer \
@@ -96,14 +98,18 @@ static _Noreturn void give_up(const struct start *start, enum stage stage, int d
         _exit(n == sizeof(report) ? 127 : 126);
 }
 
+/*
+ * By the system call: the C library keeps some real-time signals to itself and refuses to touch
+ * them, yet whoever started us may have left them ignored. All zeroes mean the default action.
+ */
 static int default_signals(void)
 {
-        struct sigaction action = {.sa_handler = SIG_DFL};
+        static const unsigned long action[8];
         sigset_t none;
 
-        for (int number = 1; number < 32; number++) {
+        for (int number = 1; number <= SIGNALS; number++) {
                 if (number != SIGKILL && number != SIGSTOP)
-                        sigaction(number, &action, NULL);
+                        syscall(SYS_rt_sigaction, number, action, NULL, SIGNALS / 8);
         }
         sigemptyset(&none);
         return sigprocmask(SIG_SETMASK, &none, NULL);
