@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/id.h"
 #include "base/scoped.h"
@@ -18,6 +19,10 @@
 #define LOG_LINES 1000
 #define LOGS_LIMIT 100
 #define WINDOW_BYTES_MAX (8 * 1024 * 1024)
+/* The end of a job and its last lines come by different queues: whoever asks for the whole log
+ * right after the end waits for them, but not for ever. */
+#define LOG_LAG_MS 5000
+#define LOG_LAG_AGE_MS 60000
 
 static void add_line(struct str *str, const struct log_line *line)
 {
@@ -34,9 +39,25 @@ static void add_line(struct str *str, const struct log_line *line)
         str_add_char(str, '\n');
 }
 
+/* How many bytes the log of an attempt that has just ended will have; 0: it is not expected to
+ * grow.
+ */
+static int64_t bytes_to_come(const struct job *job, int number)
+{
+        for (size_t i = 0; i < job->n_attempts; i++) {
+                const struct attempt *attempt = &job->attempts[i];
+
+                if (attempt->number == number && state_ended(attempt->state) &&
+                    attempt->finished_at > wall_ms() - LOG_LAG_AGE_MS)
+                        return attempt->log_bytes;
+        }
+        return 0;
+}
+
 /* The attempt that the query names, or the newest. 0: a problem was replied; *ret_any is false when
- * no attempt was made yet. */
-static int find_attempt(struct dashboard *dashboard, struct http_request *request, bool *ret_any)
+ * no attempt was made yet; *ret_bytes as in bytes_to_come(). */
+static int find_attempt(struct dashboard *dashboard, struct http_request *request, bool *ret_any,
+                        int64_t *ret_bytes)
 {
         const char *id = http_param(request, 0);
         scoped(build) struct build *build = NULL;
@@ -61,9 +82,10 @@ static int find_attempt(struct dashboard *dashboard, struct http_request *reques
                 return 0;
         }
         *ret_any = job->n_attempts > 0;
-        if (wanted)
-                return (int)wanted;
-        return job->n_attempts ? job_attempt(job)->number : 1;
+        if (!wanted)
+                wanted = job->n_attempts ? job_attempt(job)->number : 1;
+        *ret_bytes = bytes_to_come(job, (int)wanted);
+        return (int)wanted;
 }
 
 enum http_result logs_window(struct http_request *request, void *data)
@@ -76,6 +98,7 @@ enum http_result logs_window(struct http_request *request, void *data)
         struct error err = {0};
         bool may_wait;
         bool any = false;
+        int64_t bytes;
         int64_t from;
         int64_t n;
         int64_t wait;
@@ -86,7 +109,7 @@ enum http_result logs_window(struct http_request *request, void *data)
             !query_duration(request, "wait", DASHBOARD_WAIT_MS_MAX, &wait))
                 return HTTP_DONE;
         may_wait = id_valid(id) && dashboard_live_wait(dashboard->live, request, key, wait);
-        attempt = find_attempt(dashboard, request, &any);
+        attempt = find_attempt(dashboard, request, &any, &bytes);
         if (!attempt)
                 return HTTP_DONE;
         if (store_log_lines(dashboard->options.store, &window, id, attempt, from, n, &err) < 0) {
@@ -127,8 +150,13 @@ enum http_result logs_text(struct http_request *request, void *data)
         struct log_stats stats = {0};
         struct reader *reader;
         struct error err = {0};
+        const char *id = http_param(request, 0);
+        scoped_text char *key = text_format("log.%s", text_or(id, ""));
+        bool may_wait =
+                id_valid(id) && dashboard_live_wait(dashboard->live, request, key, LOG_LAG_MS);
         bool any = false;
-        int attempt = find_attempt(dashboard, request, &any);
+        int64_t bytes = 0;
+        int attempt = find_attempt(dashboard, request, &any, &bytes);
 
         if (!attempt)
                 return HTTP_DONE;
@@ -137,6 +165,8 @@ enum http_result logs_text(struct http_request *request, void *data)
                 http_reply_error(request, &err);
                 return HTTP_DONE;
         }
+        if (may_wait && stats.bytes < bytes)
+                return HTTP_WAIT;
         reader = xcalloc(1, sizeof(*reader));
         reader->store = dashboard->options.store;
         memcpy(reader->job_id, http_param(request, 0), ID_SIZE);
