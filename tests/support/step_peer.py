@@ -182,7 +182,10 @@ class AttachedPeer(Follower):
         greeting = struct.pack("<BBI", MARK, HELLO, 38) + nonce
         greeted = False
         while time.monotonic() < limit:
-            pending += os.read(client.stdout.fileno(), 1 << 16)
+            got = os.read(client.stdout.fileno(), 1 << 16)
+            if not got:
+                return False  # as if it had been killed: the next one goes on
+            pending += got
             if not greeted:
                 if greeting not in pending[:-22]:
                     continue
