@@ -206,6 +206,9 @@ class AttachedPeer(Follower):
                     client.stdin.write(frame(ACK, struct.pack("<Q", self.offset)))
                 client.stdin.flush()
                 if kind == END:
+                    # A client that is killed may take the last acknowledgement along; argon-step
+                    # would wait for it. With it the container ends, and the client with that.
+                    client.wait(30)
                     return True
                 if until(self):
                     return False

@@ -16,8 +16,9 @@
  * JOB_END was killed from outside, and at most STEP_UNACKED_MAX bytes of its output are lost.
  *
  * Order: channel_open(), engine_create(), engine_start(), engine_peer(), channel_set_peer(),
- * channel_receive() until JOB_END, channel_ack(), channel_close(), engine_wait(). The plan may be
- * given later than the rest (channel_set_plan()), when secrets and workspace are ready.
+ * channel_receive() until JOB_END, channel_ack(), engine_wait(), channel_close(): argon-step ends
+ * when it has got the last acknowledgement, which whoever relays it must have time to do. The plan
+ * may be given later than the rest (channel_set_plan()), when secrets and workspace are ready.
  *
  * A channel belongs to one thread; only its wake descriptor may be touched by others.
  */
