@@ -329,7 +329,10 @@ int line_transmit(struct line *line, struct error *err)
                (line->hello.len || line->sent < line->ring.end))
                 done = put_next(line);
         if (done < 0 && line->path) {
-                hang_up(line);
+                /* what the other side said before it went still counts: a cancel, say */
+                receive(line, NULL);
+                if (line->in >= 0)
+                        hang_up(line);
                 return 0;
         }
         if (done < 0) {
