@@ -17,6 +17,8 @@
 #include "base/banned.h"
 
 #define NOTES_BYTES_MAX (256 * 1024)
+#define CREATE_TRIES 4
+#define CREATE_AGAIN_MS 500
 
 /* One side of the work. `done` and what it set are read by the caller after `done`. */
 struct side {
@@ -132,6 +134,24 @@ static enum reason image_reason(struct engine *engine, const struct error *why)
         return REASON_IMAGE_UNAVAILABLE;
 }
 
+/* An engine that restarts, or clears away what a killed process of ours began, fails once and not
+ * again. */
+static int create_at_last(struct prepare *prepare, struct sandbox **ret, struct error *err)
+{
+        struct pollfd stop = {prepare->stop, POLLIN, 0};
+        int result = 0;
+
+        for (int tries = 0; tries < CREATE_TRIES; tries++) {
+                result = engine_create(prepare->spec->engine, ret, prepare->spec->sandbox, err);
+                if (result != -ERROR_UNAVAILABLE && result != -ERROR_NOT_FOUND &&
+                    result != -ERROR_CONFLICT)
+                        return result;
+                if (poll(&stop, 1, CREATE_AGAIN_MS) > 0)
+                        return result;
+        }
+        return result;
+}
+
 static int make_sandbox(struct prepare *prepare, enum reason *ret_reason, struct error *err)
 {
         const struct prepare_spec *spec = prepare->spec;
@@ -145,7 +165,7 @@ static int make_sandbox(struct prepare *prepare, enum reason *ret_reason, struct
                 return result;
         }
         *ret_reason = REASON_ENGINE_UNAVAILABLE;
-        result = engine_create(spec->engine, &sandbox, spec->sandbox, err);
+        result = create_at_last(prepare, &sandbox, err);
         if (result < 0)
                 return result;
         pthread_mutex_lock(&prepare->lock);
