@@ -168,9 +168,12 @@ TEST("a daemon that does not see our files gets the workspace as an archive")
         scoped_talk struct talk talk = {.output = STR_INIT};
         struct sandbox_end end = {0};
 
-        /* as on another machine: with a /tmp of its own, where our data folder is not */
+        /* as on another machine: with a /tmp of its own, where our data folder is not; the
+         * checkout, where the daemon's socket is, stays in its place wherever it lies */
         start_daemon("remote", "unshare -m sh -c 'mount --make-rprivate / && "
-                               "mount -t tmpfs none /tmp && " START "'");
+                               "root=$PWD && mount --bind \"$root\" /mnt && "
+                               "mount -t tmpfs none /tmp && mkdir -p \"$root\" && "
+                               "mount --bind /mnt \"$root\" && cd \"$root\" && " START "'");
         fixture_open(daemon_host);
         assert_true(fixture.info->remote);
         assert_false(fixture.info->strict);
