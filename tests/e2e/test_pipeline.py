@@ -3,6 +3,7 @@ import email
 import email.policy
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -315,13 +316,6 @@ def test_output_of_any_shape_comes_back_byte_by_byte(server, repository, engine)
     assert sorted(text[-len(both):].split(b"\n")) == sorted(both.split(b"\n"))
 
 
-def container_count(data):
-    import subprocess
-    listed = subprocess.run(["docker", "ps", "-aq", "--filter", "label=argon.job"],
-                            capture_output=True, text=True, check=True)
-    return len(listed.stdout.split())
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_job_goes_on_when_the_server_is_killed_and_its_log_is_whole(server, repository, engine):
     one = server(engine=engine)
@@ -404,3 +398,28 @@ def test_backup_while_running_and_restore_into_an_empty_folder(server, repositor
     assert b"kept\n" in two.log_text(build["jobs"][0]["id"])
     again = one.command("restore", str(backup), env={"ARGON_DATA": str(fresh / "data")})
     assert again.returncode != 0
+
+
+def test_a_full_disk_refuses_webhooks_and_goes_on_by_itself_when_there_is_room(server, repository,
+                                                                               tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(folder)],
+                             capture_output=True, text=True, check=False)
+    assert mounted.returncode == 0, "this test mounts a small disk, as root: " + mounted.stderr
+    try:
+        one = server(folder=folder)
+        repo = repository({".runnerci.yml": one_job("echo x")})
+        with open(folder / "fill", "wb", buffering=0) as fill, pytest.raises(OSError):
+            while True:
+                fill.write(b"x" * 65536)
+        status, answer = deliver(one, push_payload(repo))
+        assert status == 503, answer
+        status, _, body = one.request("/readyz", token=False)
+        assert status == 503 and b"is full" in body
+        (folder / "fill").unlink()
+        wait_for(lambda: deliver(one, push_payload(repo))[0] == 202, 10)
+        assert one.wait_build()["state"] == "success"
+        one.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
