@@ -87,7 +87,7 @@ def count_meson(folder, tally):
 
 
 def meson_test(folder, suites, tally):
-    arguments = ["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", "2",
+    arguments = ["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", "3",
                  "--timeout-multiplier", "2"]
     for suite in suites:
         arguments += ["--suite", suite]

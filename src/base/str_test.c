@@ -1,10 +1,16 @@
 #include "base/str.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/parse.h"
+#include "base/scoped.h"
 #include "tests/support/test.h"
 
 #include "base/banned.h"
@@ -76,6 +82,37 @@ TEST("a time is shown as RFC 3339 and a duration as people say it")
         str_clear(&str);
         str_add_duration(&str, 134000);
         assert_string_equal(str.data, "2m14s");
+}
+
+TEST("a tree of any depth is removed, and a link in it is not followed")
+{
+        char root[] = "/tmp/argon-fs-test-XXXXXX";
+        scoped_text char *outside = NULL;
+        scoped_text char *inside = NULL;
+        struct error err = {0};
+        struct stat st;
+        int fd;
+
+        assert_non_null(mkdtemp(root));
+        outside = text_format("%s.outside", root);
+        inside = fs_path(root, "link");
+        assert_int_equal(mkdir(outside, 0500), 0);
+        assert_int_equal(symlink(outside, inside), 0);
+        fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < 1500; i++) {
+                int deeper;
+
+                assert_int_equal(mkdirat(fd, "deeper", 0700), 0);
+                deeper = openat(fd, "deeper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                close(fd);
+                fd = deeper;
+        }
+        close(fd);
+        assert_ok(fs_remove_tree(root, &err), err);
+        assert_int_equal(lstat(root, &st), -1);
+        assert_int_equal(stat(outside, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0500);
+        assert_int_equal(rmdir(outside), 0);
 }
 
 TEST_MAIN()

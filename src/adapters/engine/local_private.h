@@ -122,3 +122,5 @@ int local_prepare(const struct local *local, const char *private, const char *wo
 /** local_spawn() - begin it; record->pid and start are filled and written before anything of the
  *  job runs. Return: pid of bwrap's process outside, a child of ours to be collected; or -kind */
 int local_spawn(const struct local *local, struct local_record *record, struct error *err);
+/** local_limit() - put record->pid under the job's limits; its control group is there already */
+int local_limit(const struct local *local, const struct local_record *record, struct error *err);

@@ -375,12 +375,18 @@ static void complete(struct local *local, struct local_record *record)
         int64_t pid = record->pid > 0 ? 0 : local_status(local, record->name, "child-pid");
         scoped_text char *path = text_format("/proc/%d/cmdline", (int)pid);
         scoped_str struct str line = STR_INIT;
+        struct error err;
 
         if (pid <= 0 || str_read_file(&line, path, 65536, NULL) < 0 ||
             (strcmp(line.data, "/argon/argon-step") != 0 && strcmp(line.data, local->bwrap) != 0))
                 return;
         record->pid = (pid_t)pid;
         record->start = local_start_time(record->pid);
+        if (local_limit(local, record, &err) < 0) { /* it has no plan yet: it is begun anew */
+                kill(record->pid, SIGKILL);
+                record->pid = 0;
+                return;
+        }
         local_record_write(local, record, NULL);
 }
 

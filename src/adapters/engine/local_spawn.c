@@ -255,6 +255,14 @@ static void set_rlimits(const struct local *local, const struct local_record *re
                 set_rlimit(record->pid, RLIMIT_NPROC, record->pids);
 }
 
+int local_limit(const struct local *local, const struct local_record *record, struct error *err)
+{
+        set_rlimits(local, record);
+        if (!local->cgroups.version)
+                return 0;
+        return cgroup_enter(&local->cgroups, record->name, record->pid, err);
+}
+
 static int admit(const struct local *local, struct local_record *record, struct start *start,
                  struct error *err)
 {
@@ -264,10 +272,8 @@ static int admit(const struct local *local, struct local_record *record, struct 
                 return child;
         record->pid = child;
         record->start = local_start_time(child);
-        if (local_record_write(local, record, err) < 0)
-                return -ERROR_UNAVAILABLE;
-        set_rlimits(local, record);
-        if (local->cgroups.version && cgroup_enter(&local->cgroups, record->name, child, err) < 0)
+        /* limited first: a pid on record means that it is */
+        if (local_limit(local, record, err) < 0 || local_record_write(local, record, err) < 0)
                 return -ERROR_UNAVAILABLE;
         return fs_write_all(start->block[1], "x", 1, err);
 }

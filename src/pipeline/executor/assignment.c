@@ -154,6 +154,7 @@ static int run_once(struct assignment *assignment, const struct assignment_place
         const char *state = spool_state(spool, &n);
         scoped_text char *copy = NULL;
 
+        spool_forget(spool); /* what a try that broke off left */
         /* the spool's own copy changes with each commit */
         if (state) {
                 copy = xmalloc(n);
@@ -164,14 +165,15 @@ static int run_once(struct assignment *assignment, const struct assignment_place
         return job_run(ret, &options, err);
 }
 
-static void find_sandbox(struct assignment *assignment, struct engine *engine)
+/* An engine that does not answer must not look like a sandbox that is gone. */
+static int find_sandbox(struct assignment *assignment, struct engine *engine, struct error *err)
 {
         struct sandbox **all = NULL;
-        struct error err;
         size_t n = 0;
+        int result = engine_find(engine, &all, &n, err);
 
-        if (engine_find(engine, &all, &n, &err) < 0)
-                return;
+        if (result < 0)
+                return result;
         for (size_t i = 0; i < n; i++) {
                 bool ours = strcmp(all[i]->job_id, assignment->job_id) == 0 &&
                             all[i]->attempt == assignment->attempt;
@@ -182,6 +184,7 @@ static void find_sandbox(struct assignment *assignment, struct engine *engine)
                         engine_sandbox_free(engine, all[i]);
         }
         free(all);
+        return 0;
 }
 
 /* A job whose messages could not be kept is still there: take it up again. */
@@ -198,10 +201,11 @@ static int run_until_kept(struct assignment *assignment, const struct assignment
                         return 0;
                 log_event(LOG_ERROR, &about, "the job goes on, but cannot be followed: %s",
                           err.text);
-                if (pause_or_quit(place, wait_ms))
-                        return -err.kind;
-                wait_ms = wait_ms * 2 < AGAIN_MOST_MS ? wait_ms * 2 : AGAIN_MOST_MS;
-                find_sandbox(assignment, place->engine);
+                do {
+                        if (pause_or_quit(place, wait_ms))
+                                return -err.kind;
+                        wait_ms = wait_ms * 2 < AGAIN_MOST_MS ? wait_ms * 2 : AGAIN_MOST_MS;
+                } while (find_sandbox(assignment, place->engine, &err) < 0);
         }
 }
 

@@ -103,7 +103,8 @@ static bool is_hurried(const struct run *run)
         return kind == JOB_STOP_DETACH || kind == JOB_STOP_KILL;
 }
 
-static void remove_sandbox(struct run *run)
+/* Return: whether it is gone. */
+static bool remove_sandbox(struct run *run)
 {
         int64_t until = clock_ms() + REMOVE_MAX_MS;
         struct timespec pause = {0, REMOVE_AGAIN_MS * 1000000L};
@@ -119,10 +120,11 @@ static void remove_sandbox(struct run *run)
                                   (const char *const[][2]){{"container", run->sandbox->id},
                                                            {"error", err.text}},
                                   2);
-                        return;
+                        return false;
                 }
                 nanosleep(&pause, NULL);
         }
+        return true;
 }
 
 static void remove_folder(struct run *run, const char *path)
@@ -137,17 +139,20 @@ static void remove_folder(struct run *run, const char *path)
 void run_clean_up(struct run *run, bool ended)
 {
         const struct job_options *options = run->options;
+        bool gone = true;
 
         watch_close(take(run->watch));
         if (ended && options->before_remove)
                 options->before_remove(options->before_remove_data, run->state.verdict.state,
                                        run->sandbox, run->workspace);
         if (run->sandbox)
-                remove_sandbox(run);
+                gone = remove_sandbox(run);
         channel_freep(&run->channel);
         run->channel = NULL;
-        remove_folder(run, run->control);
-        if (!ended || !options->keep)
+        /* while its processes may live their folders stay, for the sweep of the next start */
+        if (gone)
+                remove_folder(run, run->control);
+        if (gone && (!ended || !options->keep))
                 remove_folder(run, run->workspace);
         if (options->masks)
                 unlink(options->masks);

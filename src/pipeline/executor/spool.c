@@ -467,6 +467,11 @@ void spool_result(struct spool *spool, const struct job_result *result)
         add_message(spool, MESSAGE_RESULT);
 }
 
+void spool_forget(struct spool *spool)
+{
+        str_clear(&spool->messages);
+}
+
 /* Return: whether cancel_fd became readable within the time (or `moved` did, which is drained). */
 static bool wait_moved(struct spool *spool, int64_t ms, int cancel_fd)
 {

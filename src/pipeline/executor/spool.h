@@ -59,6 +59,8 @@ const char *spool_state(const struct spool *spool, size_t *ret_n);
 
 void spool_log(struct spool *spool, const struct log_entry *entry);
 void spool_result(struct spool *spool, const struct job_result *result);
+/** spool_forget() - drop what was added since the last commit: it is made again from the state */
+void spool_forget(struct spool *spool);
 /**
  * spool_commit() - write what was added, with the state
  * @cancel_fd: readable means: do not wait for room; -1: none
