@@ -8,7 +8,9 @@
 Three builds: `build` as a user gets it, `build-asan` (gcc, ASan + UBSan, failpoints) which all tests
 run against, and `build-tsan` (clang, TSan) for the tests of threads. Warnings are errors in `build`
 and `build-tsan`: the checks that gcc's UBSan adds make gcc warn of what cannot be.
-A test that cannot run fails.
+A test that cannot run fails. One that fails runs once more, by itself: many of them wait for real
+servers, and a machine that is busy with something else may be too slow once. It counts by its second
+end, and is listed as unsteady.
 """
 import argparse
 import json
@@ -68,42 +70,66 @@ def build(folder, tally):
     return done.returncode == 0
 
 
-def count_meson(folder, tally):
-    """A TAP test counts each of its sentences, another test counts once."""
+def meson_log(folder):
     path = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
+    if not os.path.exists(path):
+        return []
     with open(path, encoding="utf-8") as log:
-        for line in log:
-            test = json.loads(line)
-            name = f"{folder}: {test['name']}"
-            sentences = re.findall(r"^(ok|not ok) \d+(?: - (.*))?", test.get("stdout", ""), re.M)
-            for result, sentence in sentences:
-                tally.add(result == "ok", f"{name}: {sentence}")
-            good = test["result"] in ("OK", "EXPECTEDFAIL")
-            if not sentences or (not good and not any(r != "ok" for r, _ in sentences)):
-                tally.add(good, f"{name}: {test['result']}")
-            if not good:
-                print(f"-- {name}: {test['result']}\n{test.get('stdout', '')[-4000:]}"
-                      f"{test.get('stderr', '')[-6000:]}", flush=True)
+        return [json.loads(line) for line in log]
 
 
-def meson_test(folder, suites, tally):
-    arguments = ["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", "3",
-                 "--timeout-multiplier", "2"]
-    for suite in suites:
-        arguments += ["--suite", suite]
+def count_meson(folder, test, tally):
+    """A TAP test counts each of its sentences, another test counts once."""
+    name = f"{folder}: {test['name']}"
+    sentences = re.findall(r"^(ok|not ok) \d+(?: - (.*))?", test.get("stdout", ""), re.M)
+    for result, sentence in sentences:
+        tally.add(result == "ok", f"{name}: {sentence}")
+    if not sentences or (not good(test) and not any(r != "ok" for r, _ in sentences)):
+        tally.add(good(test), f"{name}: {test['result']}")
+    if not good(test):
+        show(name, test)
+
+
+def good(test):
+    return test["result"] in ("OK", "EXPECTEDFAIL")
+
+
+def show(name, test):
+    print(f"-- {name}: {test['result']}\n{test.get('stdout', '')[-4000:]}"
+          f"{test.get('stderr', '')[-6000:]}", flush=True)
+
+
+def meson_run(folder, processes, chosen):
     log = os.path.join(ROOT, folder, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    run(arguments, env=dict(os.environ, **SANITIZER_OPTIONS), stdout=subprocess.DEVNULL)
-    if not os.path.exists(log):
+    run(["meson", "test", "-C", folder, "--no-rebuild", "--num-processes", processes,
+         "--timeout-multiplier", "2", *chosen], env=dict(os.environ, **SANITIZER_OPTIONS),
+        stdout=subprocess.DEVNULL)
+    return meson_log(folder)
+
+
+def meson_test(folder, suites, tally):
+    chosen = [word for suite in suites for word in ("--suite", suite)]
+    tests = meson_run(folder, "2", chosen)
+    if not tests:
         tally.add(False, f"{folder}: no test ran")
         return
-    count_meson(folder, tally)
+    failed = {test["name"]: test for test in tests if not good(test)}
+    again = {}
+    if failed:
+        names = [name.split(" / ", 1)[-1] for name in failed]
+        again = {test["name"]: test for test in meson_run(folder, "1", names)}
+    for test in tests:
+        second = again.get(test["name"]) if test["name"] in failed else None
+        if second and good(second):
+            show(f"UNSTEADY {folder}: {test['name']}", test)
+        count_meson(folder, second or test, tally)
 
 
 def pytest(folders, tally, environment):
     report = os.path.join(ROOT, ".cache", "pytest.json.xml")
-    done = run([sys.executable, "-m", "pytest", "-q", "-x" if os.environ.get("FAIL_FAST") else "-q",
+    done = run([sys.executable, "-m", "pytest", "-q", "--reruns", "1", "-rR",
                 "--junitxml", report, *folders], env=environment)
     import xml.etree.ElementTree as tree
     try:

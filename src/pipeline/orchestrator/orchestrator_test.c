@@ -226,8 +226,9 @@ TEST("the same delivery twice, and twice at once, is one build")
         assert_ok(store_builds(rig.store, &page, &filter, &err), err);
         assert_int_equal(page.n, 1);
         build_page_done(&page);
-        assert_int_equal(rig_depth(&rig, QUEUE_SANDBOX), 1);
+        rig_wait_depth(&rig, QUEUE_SANDBOX, 1);
         orchestrator_close(orchestrator);
+        assert_int_equal(rig_depth(&rig, QUEUE_SANDBOX), 1);
         rig_close(&rig);
 }
 
